@@ -1,0 +1,68 @@
+// Settings of the engine, one struct per part; validated once, printed at start.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "engine/model/model_config.h"
+#include "engine/types.h"
+
+namespace keyhole {
+
+// How weights are held and multiplied on the CPU.
+enum class WeightMode {
+  kAuto,   // quantised files stay quantised, others bf16
+  kF32,    // reference: dequantised, f32 products
+  kBF16,   // rounded to bf16, f32 sums
+  kInt8,   // blocks of 32 in int8, int8 products
+};
+
+struct ModelSettings {
+  std::string path;              // GGUF file, Hugging Face directory, or synthetic:<shape>
+  std::string name;              // served name; empty: the file's own
+  WeightMode weights = WeightMode::kAuto;
+  std::optional<double> rope_theta;          // replaces the file's
+  std::optional<RopeScaling> rope_scaling;   // replaces the file's
+};
+
+struct KvSettings {
+  KvType type = KvType::kBF16;
+  std::int32_t page_size = 64;        // tokens; divides chunk_size
+  std::int64_t memory_bytes = 0;      // 0: half of the machine's available memory
+};
+
+struct SelectionSettings {
+  std::string policy = "full";
+  std::int32_t initial = 128;
+  std::int32_t local = 4096;
+  std::int32_t selected = 512;
+};
+
+struct SchedulerSettings {
+  std::int32_t max_context = 0;              // prompt + output; 0: the trained length
+  std::int32_t chunk_size = 512;             // prefill tokens a step; chunks start at its multiples
+  std::int32_t max_running = 32;             // sequences
+  std::int32_t max_queued_requests = 256;
+  std::int64_t max_queued_tokens = 4'000'000;
+  std::int32_t decode_steps_between_chunks = 1;
+  std::int32_t default_max_output_tokens = 256;
+  std::int32_t max_output_tokens = 0;        // 0: max_context
+  std::int32_t max_prompt_logprobs = 1024;
+};
+
+struct EngineConfig {
+  ModelSettings model;
+  KvSettings kv;
+  SelectionSettings selection;
+  SchedulerSettings scheduler;
+  std::int32_t threads = 0;       // compute threads; 0: all cores
+  std::int32_t text_workers = 1;
+};
+
+// Errors: INVALID_ARGUMENT naming the setting. Checks all that can be checked without the model.
+absl::Status Validate(const EngineConfig& config);
+
+}  // namespace keyhole

@@ -1,0 +1,35 @@
+// Where one token's keys and values lie inside a page. Pure arithmetic.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/types.h"
+
+namespace keyhole {
+
+constexpr std::size_t ElementBytes(KvType type) { return type == KvType::kF32 ? 4 : 2; }
+
+// A page holds `page_size` tokens of all layers: [n_layers][page_size] rows. A row is one token's K of all KV heads,
+// then its V of all KV heads: [2][n_kv_heads][head_dim] elements, one contiguous piece.
+struct KvLayout {
+  std::int32_t n_layers = 0;
+  std::int32_t n_kv_heads = 0;
+  std::int32_t head_dim = 0;
+  std::int32_t page_size = 64;
+  KvType type = KvType::kBF16;
+
+  constexpr std::size_t kv_size() const { return static_cast<std::size_t>(n_kv_heads) * head_dim; }
+  constexpr std::size_t row_bytes() const { return 2 * kv_size() * ElementBytes(type); }
+  constexpr std::size_t layer_bytes() const { return row_bytes() * page_size; }
+  constexpr std::size_t page_bytes() const { return layer_bytes() * n_layers; }
+  constexpr std::size_t offset(std::int32_t layer, std::int32_t slot) const {
+    return layer * layer_bytes() + slot * row_bytes();
+  }
+};
+
+constexpr std::int32_t PagesForTokens(std::int64_t n_tokens, std::int32_t page_size) {
+  return static_cast<std::int32_t>((n_tokens + page_size - 1) / page_size);
+}
+
+}  // namespace keyhole

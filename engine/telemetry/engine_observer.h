@@ -1,0 +1,55 @@
+// What the engine tells about itself; server/ turns it into metrics and log lines.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "engine/batch/model_input.h"
+#include "engine/request/response_sink.h"
+#include "engine/types.h"
+
+namespace keyhole {
+
+// One step, as planned and as it ran.
+struct StepRecord {
+  std::int32_t prefill_tokens = 0;
+  std::int32_t decode_sequences = 0;
+  StepTimings timings;
+};
+
+// One request, once it is over.
+struct RequestRecord {
+  RequestId id = 0;
+  std::string client_request_id;
+  std::string trace_parent;
+  absl::Status status;      // OK: see finished; otherwise why it failed, was refused or cancelled
+  bool admitted = false;
+  FinishedEvent finished;   // counts and times are filled in either case
+  absl::Duration time_to_first_token = absl::ZeroDuration();
+  absl::Duration time_per_output_token = absl::ZeroDuration();  // after the first; zero with fewer than two tokens
+};
+
+// Thread: OnStep on the engine thread, OnInterToken and OnRequestEnd on any engine-owned thread; must not block.
+class EngineObserver {
+ public:
+  virtual ~EngineObserver() = default;
+  virtual void OnStep(const StepRecord& record) = 0;
+  virtual void OnInterToken(absl::Duration gap) = 0;
+  virtual void OnRequestEnd(const RequestRecord& record) = 0;
+};
+
+// State of the engine at one moment, for gauges and health.
+struct EngineSnapshot {
+  std::int32_t running_requests = 0;
+  std::int32_t waiting_requests = 0;
+  std::int64_t waiting_tokens = 0;
+  std::int64_t kv_pages = 0;
+  std::int64_t kv_pages_used = 0;
+  std::int64_t kv_page_bytes = 0;
+  absl::Time heartbeat = absl::InfinitePast();  // last turn of the engine thread
+  bool draining = false;
+};
+
+}  // namespace keyhole
