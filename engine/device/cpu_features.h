@@ -1,0 +1,25 @@
+// Instruction sets of this machine, detected at run time.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace keyhole {
+
+// Each level includes those before it.
+enum class CpuLevel {
+  kPortable,    // plain C++
+  kAvx2,        // AVX2, FMA, F16C
+  kAvx512,      // AVX-512 F, BW, DQ, VL
+  kAvx512Vnni,  // and VNNI
+};
+
+CpuLevel DetectCpuLevel();
+std::string_view CpuLevelName(CpuLevel level);
+
+// Errors: INVALID_ARGUMENT for an unknown name or a level that this machine lacks.
+absl::StatusOr<CpuLevel> ParseCpuLevel(std::string_view name);
+
+}  // namespace keyhole

@@ -1,0 +1,28 @@
+// A language model: packed tokens in, logits out.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "engine/batch/model_input.h"
+#include "engine/model/model_config.h"
+
+namespace at {
+class Tensor;
+}
+
+namespace keyhole {
+
+// Owner: the model executor. Thread: executor only.
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual const ModelConfig& config() const = 0;
+
+  // Appends the step's rows to the KV pages and returns logits [n_logit_rows, vocab_size] f32: for each sequence in
+  // order its prompt_logprob_count rows, then its last row if it samples.
+  // Errors: per sequence in `result`; the returned status is for the whole step.
+  virtual absl::StatusOr<at::Tensor> Forward(const ModelInput& input, StepResult& result) = 0;
+};
+
+}  // namespace keyhole
