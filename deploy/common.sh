@@ -25,7 +25,7 @@ stop_running_step() {
 
 stop_tree() {
   local child
-  for child in $(ps -o pid= --ppid "$1" 2>/dev/null || true); do
+  for child in $(cat "/proc/$1/task/"*/children 2>/dev/null || true); do
     stop_tree "$child"
   done
   kill -TERM "$1" 2>/dev/null || true

@@ -2,6 +2,7 @@
 # Installs what Keyhole is built from: system packages, LibTorch, the default model and, with --with-tests, the tests' tools.
 # Safe to interrupt, to run again and to run twice at once: a part is renamed into place when it is whole.
 set -euo pipefail
+# shellcheck source=deploy/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 WITH_TESTS=false
