@@ -16,7 +16,8 @@ namespace keyhole {
 class HostStore {
  public:
   // Errors: RESOURCE_EXHAUSTED if the address space cannot be reserved.
-  static absl::StatusOr<std::unique_ptr<HostStore>> Create(const KvLayout& layout, std::int32_t n_pages);
+  static absl::StatusOr<std::unique_ptr<HostStore>> Create(const KvLayout& layout,
+                                                           std::int32_t n_pages);
   ~HostStore();
   HostStore(const HostStore&) = delete;
   HostStore& operator=(const HostStore&) = delete;
