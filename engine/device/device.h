@@ -9,7 +9,8 @@ namespace keyhole {
 // Owner: the model executor. Thread: executor only.
 class Device {
  public:
-  explicit Device(int n_threads, CpuLevel level = DetectCpuLevel()) : pool_(n_threads), level_(level) {}
+  explicit Device(int n_threads, CpuLevel level = DetectCpuLevel())
+      : pool_(n_threads), level_(level) {}
 
   ThreadPool& pool() { return pool_; }
   CpuLevel cpu_level() const { return level_; }

@@ -8,18 +8,21 @@
 
 namespace keyhole {
 
-// The calling thread takes part. Workers spin briefly after a call before they sleep, since the next one of a step
-// follows within microseconds.
-// Thread: ParallelFor from one thread at a time (the executor).
+// The calling thread takes part. Workers spin briefly after a call before they sleep, since the
+// next one of a step follows within microseconds. Thread: ParallelFor from any thread; the pool
+// serves one call at a time, and a call that finds it busy (from inside a task, or from another
+// thread) runs its tasks itself, one after another.
 class ThreadPool {
  public:
   explicit ThreadPool(int n_threads);  // 0: all cores
   ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int n_threads() const;
+  int n_threads() const;  // the calling thread included
 
   // Runs task(0) ... task(n_tasks - 1), each once, in any order; returns when all are done.
-  // Results must not depend on which thread runs a task.
+  // Results must not depend on which thread runs a task. Tasks must not throw.
   void ParallelFor(std::int64_t n_tasks, absl::FunctionRef<void(std::int64_t task)> task);
 
  private:

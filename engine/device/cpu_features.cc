@@ -1,0 +1,56 @@
+#include "engine/device/cpu_features.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "absl/status/status.h"
+
+namespace keyhole {
+namespace {
+
+struct LevelName {
+  CpuLevel level;
+  std::string_view name;
+};
+
+constexpr std::array<LevelName, 4> kLevels = {{
+    {CpuLevel::kPortable, "portable"},
+    {CpuLevel::kAvx2, "avx2"},
+    {CpuLevel::kAvx512, "avx512"},
+    {CpuLevel::kAvx512Vnni, "avx512vnni"},
+}};
+
+}  // namespace
+
+// The built-in asks the operating system as well (XGETBV) whether it saves the wide registers.
+CpuLevel DetectCpuLevel() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  // Every processor with AVX2 has F16C, for which older compilers know no name.
+  if (!avx2) return CpuLevel::kPortable;
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (!avx512) return CpuLevel::kAvx2;
+  return __builtin_cpu_supports("avx512vnni") ? CpuLevel::kAvx512Vnni : CpuLevel::kAvx512;
+#else
+  return CpuLevel::kPortable;
+#endif
+}
+
+std::string_view CpuLevelName(CpuLevel level) { return kLevels[static_cast<int>(level)].name; }
+
+absl::StatusOr<CpuLevel> ParseCpuLevel(std::string_view name) {
+  for (const LevelName& entry : kLevels) {
+    if (entry.name != name) continue;
+    const CpuLevel best = DetectCpuLevel();
+    if (entry.level <= best) return entry.level;
+    return absl::InvalidArgumentError(fmt::format(
+        "CPU level '{}' is not available: this machine has '{}'", name, CpuLevelName(best)));
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("unknown CPU level '{}': use portable, avx2, avx512 or avx512vnni", name));
+}
+
+}  // namespace keyhole
