@@ -1,0 +1,45 @@
+#include "client/cli/prompt_input.h"
+
+#include <unistd.h>
+
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/stubs/common.h"
+
+namespace keyhole::cli {
+namespace {
+
+absl::StatusOr<std::string> CheckUtf8(std::string text, const std::string& origin) {
+  if (!google::protobuf::internal::IsStructurallyValidUTF8(text.data(),
+                                                           static_cast<int>(text.size()))) {
+    return absl::InvalidArgumentError(absl::StrCat(origin, " is not valid UTF-8"));
+  }
+  return text;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ReadTextFile(const std::string& path) {
+  if (path == "-") {
+    return CheckUtf8({std::istreambuf_iterator<char>(std::cin), {}}, "standard input");
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
+  return CheckUtf8({std::istreambuf_iterator<char>(file), {}}, path);
+}
+
+absl::StatusOr<std::string> ReadPrompt(const PromptInput& input) {
+  if (!input.text.empty() && !input.file.empty()) {
+    return absl::InvalidArgumentError("give a text or a file, not both");
+  }
+  if (!input.text.empty()) return CheckUtf8(input.text, "the argument");
+  if (!input.file.empty()) return ReadTextFile(input.file);
+  if (isatty(STDIN_FILENO))
+    return absl::InvalidArgumentError("no text: give an argument, a file, or pipe it in");
+  return ReadTextFile("-");
+}
+
+}  // namespace keyhole::cli
