@@ -16,8 +16,9 @@ double SumOfWeights(std::span<const Candidate> candidates) {
   return sum;
 }
 
-std::vector<Candidate> AtLeast(std::span<const float> weights, double smallest) {
+std::vector<Candidate> AtLeast(std::span<const float> weights, float smallest) {
   std::vector<Candidate> result;
+  result.reserve(smallest > 0 ? 0 : weights.size());
   for (std::size_t i = 0; i < weights.size(); ++i) {
     if (weights[i] > 0 && weights[i] >= smallest) {
       result.push_back({static_cast<TokenId>(i), weights[i]});
@@ -26,26 +27,44 @@ std::vector<Candidate> AtLeast(std::span<const float> weights, double smallest) 
   return result;
 }
 
-void KeepBest(std::size_t count, std::vector<Candidate>& candidates) {
-  if (count >= candidates.size()) return;
-  std::nth_element(candidates.begin(), candidates.begin() + count, candidates.end(), Better);
+// Returns the smallest weight that was kept. REQUIRES: 0 < count <= candidates.size().
+float KeepBest(std::size_t count, std::vector<Candidate>& candidates) {
+  std::nth_element(candidates.begin(), candidates.begin() + count - 1, candidates.end(), Better);
   candidates.resize(count);
+  return candidates.back().weight;
 }
 
-// The smallest set of best candidates whose weights reach top_p of `total`. Sorts them.
-void KeepNucleus(double top_p, double total, std::vector<Candidate>& candidates) {
+// The best `count` tokens in any order. Most of the vocabulary falls to one comparison with the
+// worst of the best so far.
+std::vector<Candidate> BestOf(std::span<const float> weights, std::size_t count) {
+  std::vector<Candidate> best;
+  float worst = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] <= worst) continue;
+    best.push_back({static_cast<TokenId>(i), weights[i]});
+    if (best.size() == 2 * count) worst = KeepBest(count, best);
+  }
+  if (best.size() > count) KeepBest(count, best);
+  return best;
+}
+
+// Sorts `candidates` and keeps the fewest best ones whose weights reach `bound`. False, if all
+// together do not.
+bool KeepNucleus(double bound, std::vector<Candidate>& candidates) {
   std::sort(candidates.begin(), candidates.end(), Better);
   double sum = 0;
   std::size_t count = 0;
-  while (count < candidates.size() && sum < top_p * total) sum += candidates[count++].weight;
+  while (count < candidates.size() && sum < bound) sum += candidates[count++].weight;
   candidates.resize(std::max<std::size_t>(count, 1));
+  return sum >= bound;
 }
 
-// All tokens lighter than this together weigh less than 1 - top_p of the sum, so none is in the
-// nucleus.
-double NucleusBound(std::span<const float> weights, double weight_sum, double top_p) {
-  constexpr double kSlack = 1 - 1e-6;  // for the rounding of the sums
-  return kSlack * (1 - top_p) * weight_sum / static_cast<double>(weights.size());
+// A nucleus is small as a rule: looks for it among few tokens first.
+std::vector<Candidate> Nucleus(std::span<const float> weights, double bound) {
+  for (std::size_t count = 256;; count *= 8) {
+    std::vector<Candidate> best = BestOf(weights, count);
+    if (KeepNucleus(bound, best) || count >= weights.size()) return best;
+  }
 }
 
 }  // namespace
@@ -54,20 +73,14 @@ std::vector<Candidate> FilterCandidates(std::span<const float> weights,
                                         double weight_sum,
                                         const SamplingParams& params) {
   const bool nucleus = params.top_p < 1;
+  if (params.top_k <= 0 && !nucleus) return AtLeast(weights, params.min_p);
   std::vector<Candidate> candidates;
   if (params.top_k > 0) {
-    candidates = AtLeast(weights, 0);
-    KeepBest(params.top_k, candidates);
-    if (nucleus) {
-      KeepNucleus(params.top_p, SumOfWeights(candidates), candidates);
-    } else {
-      std::sort(candidates.begin(), candidates.end(), Better);
-    }
-  } else if (nucleus) {
-    candidates = AtLeast(weights, NucleusBound(weights, weight_sum, params.top_p));
-    KeepNucleus(params.top_p, weight_sum, candidates);
+    candidates = BestOf(weights, params.top_k);
+    const double total = SumOfWeights(candidates);
+    KeepNucleus(nucleus ? params.top_p * total : 2 * total, candidates);
   } else {
-    return AtLeast(weights, params.min_p);
+    candidates = Nucleus(weights, params.top_p * weight_sum);
   }
   // The best weight is 1, so that min_p is the bound itself.
   std::erase_if(candidates, [&](const Candidate& c) { return c.weight < params.min_p; });

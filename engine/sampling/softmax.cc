@@ -34,26 +34,34 @@ inline float ExpOfNonPositive(float x) {
   return x < kSmallest ? 0.0F : scaled;
 }
 
-constexpr std::size_t kLanes = 16;
-
-// The largest logit; NaN if any is not finite. One result per lane, so that compilers vectorise it.
+// The largest logit; NaN if any is not finite. Works on bit patterns, whose maxima compilers
+// vectorise.
 float FiniteMax(std::span<const float> logits) {
-  std::array<float, kLanes> max;
-  std::array<float, kLanes> zero = {};  // stays 0 as long as every logit is finite
-  max.fill(logits[0]);
-  const std::size_t whole = logits.size() - logits.size() % kLanes;
-  const auto visit = [&](std::size_t lane, float logit) {
-    max[lane] = logit > max[lane] ? logit : max[lane];
-    zero[lane] += logit * 0.0F;
-  };
-  for (std::size_t i = 0; i < whole; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) visit(lane, logits[i + lane]);
+  constexpr std::int32_t kMagnitude = 0x7FFFFFFF;
+  constexpr std::int32_t kInfinity = 0x7F800000;
+  std::int32_t magnitude = 0;
+  std::int32_t ordered = std::numeric_limits<std::int32_t>::min();  // sorts as the floats do
+  for (const float logit : logits) {
+    const auto bits = std::bit_cast<std::int32_t>(logit);
+    magnitude = std::max(magnitude, bits & kMagnitude);
+    ordered = std::max(ordered, bits ^ ((bits >> 31) & kMagnitude));
   }
-  for (std::size_t i = whole; i < logits.size(); ++i) visit(i - whole, logits[i]);
-  for (const float lane : zero) {
-    if (std::isnan(lane)) return lane;
+  if (magnitude >= kInfinity) return std::numeric_limits<float>::quiet_NaN();
+  return std::bit_cast<float>(ordered ^ ((ordered >> 31) & kMagnitude));
+}
+
+// Four sums side by side, so that additions do not wait for one another.
+double Sum(std::span<const float> values) {
+  std::array<double, 4> sums = {};
+  const std::size_t whole = values.size() & ~std::size_t{3};
+  for (std::size_t i = 0; i < whole; i += 4) {
+    sums[0] += values[i];
+    sums[1] += values[i + 1];
+    sums[2] += values[i + 2];
+    sums[3] += values[i + 3];
   }
-  return *std::max_element(max.begin(), max.end());
+  for (std::size_t i = whole; i < values.size(); ++i) sums[i - whole] += values[i];
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 }  // namespace
@@ -65,23 +73,10 @@ double ExpWeights(std::span<const float> logits,
   // A cold temperature may overflow the product to -infinity, which the exponential takes as 0.
   const auto scale =
       static_cast<float>(std::min<double>(inverse_temperature, std::numeric_limits<float>::max()));
-  std::array<double, kLanes> sums = {};
-  const std::size_t n = logits.size();
-  const std::size_t whole = n - n % kLanes;
-  for (std::size_t i = 0; i < whole; i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const float weight = ExpOfNonPositive((logits[i + lane] - max) * scale);
-      weights[i + lane] = weight;
-      sums[lane] += weight;
-    }
-  }
-  for (std::size_t i = whole; i < n; ++i) {
+  for (std::size_t i = 0; i < logits.size(); ++i) {
     weights[i] = ExpOfNonPositive((logits[i] - max) * scale);
-    sums[i - whole] += weights[i];
   }
-  double sum = 0;
-  for (const double lane_sum : sums) sum += lane_sum;
-  return sum;
+  return Sum(weights);
 }
 
 double LogSumExp(std::span<const float> logits) {
