@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "engine/types.h"
 
@@ -13,7 +14,10 @@ namespace keyhole {
 // Thread: engine thread only.
 class PagePool {
  public:
-  explicit PagePool(std::int32_t n_pages);
+  using OnFree = absl::AnyInvocable<void(PageId)>;
+
+  // `on_free` is told of each page that becomes free again, so that its memory can go back.
+  explicit PagePool(std::int32_t n_pages, OnFree on_free = nullptr);
 
   // Takes `count` pages with one reference each. Errors: RESOURCE_EXHAUSTED, and then takes none.
   absl::StatusOr<std::vector<PageId>> Allocate(std::int32_t count);
@@ -27,11 +31,14 @@ class PagePool {
 
   std::int32_t n_pages() const { return static_cast<std::int32_t>(references_.size()); }
   std::int32_t n_free() const { return static_cast<std::int32_t>(free_.size()); }
+  std::int32_t n_used() const { return n_pages() - n_free(); }
   std::int32_t references(PageId page) const { return references_[page]; }
+  std::span<const PageId> free_pages() const { return free_; }
 
  private:
   std::vector<PageId> free_;  // a stack: a page just freed is likely still in a cache
   std::vector<std::int32_t> references_;
+  OnFree on_free_;
 };
 
 }  // namespace keyhole

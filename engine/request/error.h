@@ -1,4 +1,5 @@
-// Errors with a machine-readable reason: an absl::Status that carries what the API's ErrorInfo needs.
+// Errors with a machine-readable reason: an absl::Status that carries what the API's ErrorInfo
+// needs.
 #pragma once
 
 #include <optional>
@@ -12,7 +13,7 @@
 
 namespace keyhole {
 
-// Reasons are UPPER_SNAKE_CASE and belong to the API: see kReasons in error.cc for the whole list.
+// Reasons are UPPER_SNAKE_CASE, belong to the API, and are never renamed.
 namespace reason {
 inline constexpr std::string_view kInvalidParameter = "INVALID_PARAMETER";
 inline constexpr std::string_view kPromptTooLong = "PROMPT_TOO_LONG";
@@ -31,16 +32,24 @@ inline constexpr std::string_view kInternal = "INTERNAL";
 }  // namespace reason
 
 struct ErrorDetail {
-  std::string reason;                                         // one of the above
-  std::string field;                                          // request field at fault, or empty
-  std::optional<absl::Duration> retry_after;
-  std::vector<std::pair<std::string, std::string>> metadata;  // every dynamic part of the message
+  std::string reason = {};  // one of the above
+  std::string field = {};   // request field at fault, or empty
+  std::optional<absl::Duration> retry_after = std::nullopt;
+  std::vector<std::pair<std::string, std::string>> metadata = {};  // all that varies in the message
 };
 
-// A status with `detail` attached. The message is a fixed text: no path, no prompt, no exception text.
+// A status with `detail` attached. The message is a fixed text: no path, no prompt, no exception
+// text.
 absl::Status MakeError(absl::StatusCode code, std::string_view message, ErrorDetail detail);
 
 // The detail of a status made by MakeError; reason kInternal for any other failed status.
 ErrorDetail GetErrorDetail(const absl::Status& status);
+
+// Errors that several parts of the engine give.
+absl::Status CancelledError();
+absl::Status DeadlineError();
+absl::Status DrainingError();
+absl::Status InternalError();
+absl::Status InvalidParameterError(std::string_view field, std::string_view message);
 
 }  // namespace keyhole

@@ -25,16 +25,18 @@ struct LogitBias {
   float bias = 0;  // added to the logit; [-100, 100]
 };
 
-// Applied in this order: penalties, bias, temperature, top_k, top_p, min_p. Temperature 0 is greedy and exact.
+// Applied in this order: penalties, bias, temperature, top_k, top_p, min_p. Temperature 0 is greedy
+// and exact.
 struct SamplingParams {
-  float temperature = 0;         // [0, 2]
-  std::int32_t top_k = 0;        // 0 = off
-  float top_p = 1;               // (0, 1]
-  float min_p = 0;               // [0, 1)
-  float repetition_penalty = 1;  // (0, 2]; over prompt and output tokens, as in CTRL (arXiv 1909.05858)
-  float frequency_penalty = 0;   // [-2, 2]; over output tokens
-  float presence_penalty = 0;    // [-2, 2]; over output tokens
-  std::uint64_t seed = 0;        // the engine draws one where the client gave none
+  float temperature = 0;   // [0, 2]
+  std::int32_t top_k = 0;  // 0 = off
+  float top_p = 1;         // (0, 1]
+  float min_p = 0;         // [0, 1)
+  float repetition_penalty =
+      1;  // (0, 2]; over prompt and output tokens, as in CTRL (arXiv 1909.05858)
+  float frequency_penalty = 0;  // [-2, 2]; over output tokens
+  float presence_penalty = 0;   // [-2, 2]; over output tokens
+  std::uint64_t seed = 0;       // the engine draws one where the client gave none
   std::vector<LogitBias> logit_bias;
 
   bool has_penalties() const {
@@ -43,10 +45,11 @@ struct SamplingParams {
 };
 
 struct StoppingParams {
-  std::optional<std::int32_t> max_output_tokens;  // unset: the server's default, clamped to the context
-  std::int32_t min_output_tokens = 0;             // end and stop tokens cannot be produced before
-  std::optional<absl::Duration> time_limit;       // from submission; ends with kTimeLimit, not an error
-  std::vector<std::string> stop;                  // at most 16 strings of 256 bytes
+  std::optional<std::int32_t>
+      max_output_tokens;                     // unset: the server's default, clamped to the context
+  std::int32_t min_output_tokens = 0;        // end and stop tokens cannot be produced before
+  std::optional<absl::Duration> time_limit;  // from submission; ends with kTimeLimit, not an error
+  std::vector<std::string> stop;             // at most 16 strings of 256 bytes
   std::vector<TokenId> stop_token_ids;
   bool ignore_eos = false;
 };
@@ -59,12 +62,12 @@ struct PromptLogprobRange {
 
 struct OutputParams {
   bool return_token_ids = false;
-  bool return_logprobs = false;         // of each output token
-  std::int32_t top_logprob_count = 0;   // alternatives beside each returned log-probability; [0, 20]
+  bool return_logprobs = false;        // of each output token
+  std::int32_t top_logprob_count = 0;  // alternatives beside each returned log-probability; [0, 20]
   std::optional<PromptLogprobRange> prompt_logprobs;
   bool include_stop_text = false;
   bool return_selection_stats = false;
-  bool report_progress = false;         // OnProgress during prefill, at most once a second
+  bool report_progress = false;  // OnProgress during prefill, at most once a second
 };
 
 enum class AttentionProfile { kRecall, kProse, kPaper };
@@ -82,10 +85,10 @@ struct Request {
   StoppingParams stopping;
   OutputParams output;
   SelectionParams selection;
-  std::string client_request_id;  // correlation only; unique while it runs
-  std::string cache_scope;        // salt of page identities
-  std::string trace_parent;       // W3C traceparent, put into log lines
-  std::int32_t priority = 0;      // larger runs first; [-10, 10]
+  std::string client_request_id;                 // correlation only; unique while it runs
+  std::string cache_scope;                       // salt of page identities
+  std::string trace_parent;                      // W3C traceparent, put into log lines
+  std::int32_t priority = 0;                     // larger runs first; [-10, 10]
   absl::Time deadline = absl::InfiniteFuture();  // the call's gRPC deadline
 };
 

@@ -35,12 +35,13 @@ struct ProgressEvent {
   std::int32_t total_tokens = 0;
 };
 
-// A piece of the answer: whole UTF-8 characters, never text that might still become part of a stop string.
+// A piece of the answer: whole UTF-8 characters, never text that might still become part of a stop
+// string.
 struct ChunkEvent {
   std::string text;
-  std::vector<TokenId> token_ids;         // of this chunk, if asked for
-  std::vector<TokenInfo> logprobs;        // parallel to token_ids, if asked for
-  std::vector<TokenInfo> prompt_logprobs; // first chunk only, if asked for
+  std::vector<TokenId> token_ids;          // of this chunk, if asked for
+  std::vector<TokenInfo> logprobs;         // parallel to token_ids, if asked for
+  std::vector<TokenInfo> prompt_logprobs;  // first chunk only, if asked for
 };
 
 struct SelectionStats {

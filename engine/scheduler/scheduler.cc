@@ -1,0 +1,82 @@
+#include "engine/scheduler/scheduler.h"
+
+#include <algorithm>
+
+#include "engine/kv/kv_layout.h"
+
+namespace keyhole {
+namespace {
+
+bool InPrefill(const Sequence* sequence) { return sequence->prompt_left() > 0; }
+
+}  // namespace
+
+std::int32_t Scheduler::PagesNeeded(const Sequence& sequence) const {
+  return PagesForTokens(sequence.max_len(), limits_.page_size);
+}
+
+void Scheduler::Remove(const Sequence& sequence) {
+  queue_.Remove(sequence);
+  std::erase(running_, &sequence);
+}
+
+void Scheduler::Defer(Sequence* sequence, StepPlan& plan) {
+  std::erase(running_, sequence);
+  std::erase(plan.admitted, sequence);
+  if (plan.prefill && plan.prefill->sequence == sequence) plan.prefill.reset();
+  queue_.Push(sequence);
+}
+
+StepPlan Scheduler::Plan(std::int32_t n_free_pages) {
+  StepPlan plan;
+  Admit(n_free_pages, plan);
+  std::copy_if(running_.begin(),
+               running_.end(),
+               std::back_inserter(plan.decode),
+               [](const Sequence* sequence) { return !InPrefill(sequence); });
+  ChooseChunk(plan);
+  return plan;
+}
+
+void Scheduler::Admit(std::int32_t n_free_pages, StepPlan& plan) {
+  const auto fits = [&](const Sequence& sequence) { return PagesNeeded(sequence) <= n_free_pages; };
+  while (n_running() < limits_.max_running) {
+    Sequence* sequence = queue_.TakeNext(fits);
+    if (sequence == nullptr) return;
+    n_free_pages -= PagesNeeded(*sequence);
+    running_.push_back(sequence);
+    plan.admitted.push_back(sequence);
+  }
+}
+
+void Scheduler::ChooseChunk(StepPlan& plan) {
+  const bool must_wait =
+      !plan.decode.empty() && steps_since_chunk_ < limits_.decode_steps_between_chunks;
+  Sequence* sequence = must_wait ? nullptr : NextPrefill();
+  if (sequence == nullptr) {
+    ++steps_since_chunk_;
+    return;
+  }
+  steps_since_chunk_ = 0;
+  plan.prefill = PrefillChunk{
+      .sequence = sequence,
+      .tokens = NextChunk(sequence->computed_len(), sequence->prompt_len(), limits_.chunk_size)};
+}
+
+Sequence* Scheduler::NextPrefill() {
+  Sequence* oldest = nullptr;
+  Sequence* shortest = nullptr;
+  const auto chunks_left = [this](const Sequence* sequence) {
+    return ChunksLeft(sequence->computed_len(), sequence->prompt_len(), limits_.chunk_size);
+  };
+  for (Sequence* sequence : running_) {
+    if (!InPrefill(sequence)) continue;
+    if (oldest == nullptr) oldest = sequence;
+    if (shortest == nullptr || chunks_left(sequence) < chunks_left(shortest)) shortest = sequence;
+  }
+  if (oldest == nullptr) return nullptr;
+  chunk_turn_ = (chunk_turn_ + 1) % kChunksPerTurn;
+  return chunk_turn_ == 0 ? oldest : shortest;
+}
+
+}  // namespace keyhole

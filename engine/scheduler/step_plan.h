@@ -1,0 +1,26 @@
+// The work of one step, as the scheduler chose it. Plain data.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "engine/request/sequence.h"
+#include "engine/request/sequence_positions.h"
+
+namespace keyhole {
+
+struct PrefillChunk {
+  Sequence* sequence = nullptr;
+  TokenRange tokens;  // begins at a multiple of chunk_size
+};
+
+// Sequences belong to the step loop and stay alive while the step is submitted.
+struct StepPlan {
+  std::vector<Sequence*> admitted;      // leave the queue now and need pages for max_len()
+  std::optional<PrefillChunk> prefill;  // one at most
+  std::vector<Sequence*> decode;        // one token each
+
+  bool empty() const { return !prefill && decode.empty(); }
+};
+
+}  // namespace keyhole
