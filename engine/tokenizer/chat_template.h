@@ -1,4 +1,5 @@
-// Renders a model file's chat template: a bounded interpreter of the part of Jinja that such templates use.
+// Renders a model file's chat template: a bounded interpreter of the part of Jinja that such
+// templates use.
 #pragma once
 
 #include <memory>
@@ -10,9 +11,8 @@
 
 namespace keyhole {
 
-// No template can call into the host: it sees the messages, the special tokens' texts and nothing else; steps, depth
-// and output size are bounded.
-// Thread: immutable after Parse, any thread.
+// No template can call into the host: it sees the messages, the special tokens' texts and nothing
+// else; steps, depth and output size are bounded. Thread: immutable after Parse, any thread.
 class ChatTemplate {
  public:
   struct Variables {
@@ -28,7 +28,8 @@ class ChatTemplate {
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
   ~ChatTemplate();
 
-  // Errors: INVALID_ARGUMENT where the template itself raises one (roles out of order) or a bound is hit.
+  // Errors: INVALID_ARGUMENT where the template itself raises one (roles out of order) or a bound
+  // is hit.
   absl::StatusOr<std::string> Render(const ChatPrompt& messages, const Variables& variables) const;
 
  private:

@@ -24,8 +24,8 @@ class IncrementalDetokenizer {
  private:
   const Tokenizer* tokenizer_;
   bool keep_special_;
-  std::string pending_;         // bytes of an unfinished character
-  bool at_start_ = true;        // a SentencePiece model drops the space before the first word
+  std::string pending_;   // bytes of an unfinished character
+  bool at_start_ = true;  // a SentencePiece model drops the space before the first word
 };
 
 }  // namespace keyhole

@@ -12,8 +12,9 @@
 namespace keyhole {
 
 struct EncodeOptions {
-  bool add_special_tokens = true;   // BOS / EOS as the model file says
-  bool parse_special_tokens = true; // "<|im_start|>" in the text becomes its id; false: ordinary text
+  bool add_special_tokens = true;  // BOS / EOS as the model file says
+  bool parse_special_tokens =
+      true;  // "<|im_start|>" in the text becomes its id; false: ordinary text
 };
 
 // Thread: immutable after construction, any thread.
@@ -21,11 +22,13 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  // Errors: INVALID_ARGUMENT for text that is not valid UTF-8. Time linear in the length of the text.
-  virtual absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text, const EncodeOptions& options) const = 0;
+  // Errors: INVALID_ARGUMENT for text that is not valid UTF-8. Time linear in the length of the
+  // text.
+  virtual absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text,
+                                                      const EncodeOptions& options) const = 0;
 
-  // Bytes of one token, possibly part of a character; empty for a special token unless `keep_special`.
-  // REQUIRES: 0 <= token < vocab_size().
+  // Bytes of one token, possibly part of a character; empty for a special token unless
+  // `keep_special`. REQUIRES: 0 <= token < vocab_size().
   virtual std::string_view TokenBytes(TokenId token, bool keep_special) const = 0;
 
   // Text of a whole sequence of ids; invalid bytes become U+FFFD.
@@ -34,6 +37,10 @@ class Tokenizer {
   virtual int vocab_size() const = 0;
   virtual bool is_special(TokenId token) const = 0;
   virtual const std::vector<TokenId>& end_tokens() const = 0;  // any of them ends a sequence
+
+  // True for a SentencePiece model that puts a space before the first word: Decode takes it away
+  // again.
+  virtual bool drops_leading_space() const { return false; }
 };
 
 }  // namespace keyhole

@@ -23,16 +23,6 @@ struct AddedToken {
   bool normalized = false;   // searched for in the normalised text
 };
 
-// One step that cuts text into pieces before merging; from tokenizer.json or from a known name.
-struct PreTokenizerStep {
-  enum class Kind {
-    kSplitKeep,  // matches of `pattern` and the gaps between them are pieces (behaviour "Isolated")
-    kSplitRemove,  // only the gaps are pieces ("Removed")
-  };
-  Kind kind = Kind::kSplitKeep;
-  std::string pattern;  // PCRE2 syntax, UTF and UCP
-};
-
 // Filled from GGUF metadata, tokenizer.json or tokenizer.model. Values of GGUF keys named in the
 // comments are copied as they stand; nothing needs to be consistent: MakeTokenizer checks
 // everything.
@@ -64,13 +54,14 @@ struct TokenizerData {
   std::string chat_template;                     // tokenizer.chat_template; empty: none
 
   // The rest comes only from Hugging Face and SentencePiece files; a GGUF reader leaves it alone.
-  std::vector<AddedToken> added_tokens;     // beside those that `types` marks
-  std::vector<PreTokenizerStep> pre_steps;  // used instead of `pre` when `has_pre_steps`
-  bool has_pre_steps = false;
-  bool nfc = false;                 // normalise text to NFC first
-  bool ignore_merges = false;       // a piece that is a token as a whole is that token
-  bool prefix_first_only = false;   // the space prefix goes before the first fragment only
-  std::string sentencepiece_model;  // bytes of tokenizer.model; then `tokens` may be empty
+  enum class SpacePrefix { kEveryFragment, kFirstFragment, kUnlessPresent };
+  SpacePrefix space_prefix = SpacePrefix::kEveryFragment;  // where add_space_prefix applies
+  std::vector<AddedToken> added_tokens;                    // beside those that `types` marks
+  std::optional<TokenId> spelling_unk;  // stands for what a kByteLevelBpe vocabulary cannot spell
+  bool nfc = false;                     // text is brought to NFC first
+  bool ignore_merges = false;           // a piece that is a token as a whole is that token
+  bool fuse_unk = true;                 // neighbouring unknown characters become one token
+  bool split_at_spaces = false;         // kMetaspaceBpe: no merge crosses into the next U+2581
 };
 
 // Values of TokenizerData::types, as GGUF numbers them.
