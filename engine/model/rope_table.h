@@ -1,4 +1,5 @@
-// Angles of rotary position embedding for one model: base, scaling and per-frequency factors applied.
+// Angles of rotary position embedding for one model: base, scaling and per-frequency factors
+// applied.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +10,8 @@
 
 namespace keyhole {
 
-// Computed in f64, kept as f32. Sources: linear (arXiv 2306.15595), NTK-aware base change, YaRN (arXiv 2309.00071), and
-// the piecewise scaling of Llama 3.1.
-// Thread: immutable after construction.
+// Computed in f64, kept as f32. Sources: linear (arXiv 2306.15595), NTK-aware base change, YaRN
+// (arXiv 2309.00071), and the piecewise scaling of Llama 3.1. Thread: immutable after construction.
 class RopeTable {
  public:
   RopeTable(const ModelConfig& config, std::int64_t n_positions);

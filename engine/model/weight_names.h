@@ -2,11 +2,11 @@
 // tensors.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
-
-#include "absl/strings/str_cat.h"
 
 namespace keyhole {
 
@@ -46,7 +46,7 @@ inline constexpr WeightName kDown = {"down", "ffn_down.weight", "mlp.down_proj.w
 
 // "layers.<layer>.<part>".
 inline std::string LayerWeight(std::int64_t layer, const WeightName& part) {
-  return absl::StrCat("layers.", layer, ".", part.name);
+  return fmt::format("layers.{}.{}", layer, part.name);
 }
 
 }  // namespace keyhole

@@ -1,0 +1,17 @@
+// Weights of a GGUF file.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/model/weight_source.h"
+
+namespace keyhole {
+
+// Errors: as GgufFile::Open, ReadGgufConfig and WeightTable::Build; UNIMPLEMENTED for a tensor that
+// no Llama-family model of these architectures has.
+absl::StatusOr<std::unique_ptr<WeightSource>> OpenGgufModel(const std::string& path,
+                                                            const ModelFileOptions& options);
+
+}  // namespace keyhole
