@@ -10,16 +10,17 @@
 namespace keyhole {
 
 struct AppendKvParams {
-  const HostStore* store = nullptr;
+  HostStore* store = nullptr;
   std::int32_t layer = 0;
-  std::span<const PageId> pages;   // page table of the sequence
-  std::int32_t first = 0;          // row of the first token
+  std::span<const PageId> pages;  // page table of the sequence
+  std::int32_t first = 0;         // row of the first token
   std::int32_t n_tokens = 0;
-  const float* keys = nullptr;     // [n_tokens, n_kv_heads, head_dim], in the form that the pages hold
-  const float* values = nullptr;   // the same shape
+  const float* keys = nullptr;    // [n_tokens, n_kv_heads, head_dim], in the form that pages hold
+  const float* values = nullptr;  // the same shape
 };
 
 // Rounds to the store's element type, to nearest even.
+// REQUIRES: every row lies in `pages`. Throws std::logic_error otherwise.
 void AppendKv(Device& device, std::span<const AppendKvParams> sequences);
 
 }  // namespace keyhole

@@ -2,25 +2,20 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
+
+#include "engine/kv/row_range.h"
 
 namespace keyhole {
 
-// Rows are token positions of the sequence, all of them before the current chunk.
-struct RowRange {
-  std::int32_t begin = 0;
-  std::int32_t end = 0;
-  std::int32_t size() const { return end - begin; }
-  bool operator==(const RowRange&) const = default;
-};
-
-// The partition of the `past` tokens before the current chunk. The three parts are disjoint and ascending:
+// The partition of the `past` tokens before the current chunk. The three parts are disjoint and
+// ascending:
 //   initial [0, initial.end), selected: chosen rows in between, local [local.begin, past).
-// A run of chosen rows that has no gap may be given as a range instead (policy `full`: all of the middle).
+// A run of chosen rows that has no gap may be given as a range instead (policy `full`: all of the
+// middle).
 struct Selection {
   RowRange initial;
-  RowRange middle;                     // used when all_of_middle
+  RowRange middle;  // used when all_of_middle
   bool all_of_middle = false;
   std::vector<std::int32_t> selected;  // ascending, unique; empty when all_of_middle
   RowRange local;

@@ -1,0 +1,296 @@
+#include "engine/ops/cpu/attend_item.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace keyhole {
+namespace {
+
+constexpr float kLog2E = 1.44269504088896340736F;
+
+// Where the K and V of up to a tile of rows are.
+struct RowPointers {
+  const unsigned char* keys[kAttendTileRows];
+  const unsigned char* values[kAttendTileRows];
+  std::int32_t count = 0;
+};
+
+// An item while it runs.
+struct Run {
+  const AttendKernelSet& kernels;
+  const AttendParams& params;
+  const AttendPlan& plan;
+  const AttendItem& item;
+  AttendScratch& scratch;
+  AttendState state;
+
+  const KvLayout& layout() const { return params.store->layout(); }
+  std::int32_t group() const { return params.n_heads / layout().n_kv_heads; }
+  std::int32_t lanes() const { return ItemLanes(item, group()); }
+  std::int32_t padded_lanes() const { return PadTo(lanes(), kLanePad); }
+  std::int32_t padded_dim() const { return PadTo(layout().head_dim, kLanePad); }
+  const AttendKernels& kernel() const {
+    return layout().type == KvType::kF32 ? kernels.f32 : kernels.bf16;
+  }
+};
+
+AttendState StateAt(float* memory, std::int32_t padded_lanes) {
+  return {memory, memory + padded_lanes, memory + 2 * static_cast<std::ptrdiff_t>(padded_lanes)};
+}
+
+void ResolveRows(const Run& run,
+                 const AttendPart& part,
+                 std::int32_t first,
+                 std::int32_t count,
+                 RowPointers& out) {
+  const KvLayout& layout = run.layout();
+  const std::size_t value_offset = layout.kv_size() * ElementBytes(layout.type);
+  const std::size_t row_bytes = layout.row_bytes();
+  for (std::int32_t i = 0; i < count; ++i) {
+    const std::int32_t row =
+        part.rows.empty() ? part.range.begin + first + i : part.rows[first + i];
+    const std::int32_t page = row / layout.page_size;
+    const std::byte* at = run.params.store->LayerRows(run.params.pages[page], run.params.layer) +
+                          static_cast<std::size_t>(row - page * layout.page_size) * row_bytes;
+    const std::byte* key =
+        part.keys.base == nullptr
+            ? at
+            : part.keys.base +
+                  static_cast<std::size_t>(row % part.keys.capacity) * part.keys.row_bytes;
+    out.keys[i] = reinterpret_cast<const unsigned char*>(key);
+    out.values[i] = reinterpret_cast<const unsigned char*>(at + value_offset);
+  }
+  out.count = count;
+}
+
+std::int32_t TileRows(const AttendSpan& span, std::int32_t done) {
+  return std::min(kAttendTileRows, span.count - done);
+}
+
+AttendTile MakeTile(const Run& run, const RowPointers& rows) {
+  return {.keys = rows.keys,
+          .values = rows.values,
+          .next_keys = nullptr,
+          .next_values = nullptr,
+          .head_offset = 0,
+          .n_rows = rows.count,
+          .n_next = 0,
+          .head_dim = run.layout().head_dim,
+          .padded_dim = run.padded_dim(),
+          .lanes = run.lanes(),
+          .padded_lanes = run.padded_lanes(),
+          .queries = run.scratch.queries,
+          .bias = run.scratch.bias,
+          .visible = nullptr,
+          .rows = run.scratch.rows,
+          .scores = run.scratch.scores,
+          .correction = run.scratch.correction};
+}
+
+float QueryScale(const Run& run, const AttendPart& part) {
+  return run.params.softmax_scale * part.scale * kLog2E;
+}
+
+float LaneBias(const AttendPart& part, std::int32_t query) {
+  return part.bias == nullptr ? 0 : part.bias[query] * kLog2E;
+}
+
+// [n_heads, padded_dim], for the one query.
+void PackOneQuery(const Run& run, const AttendPart& part) {
+  const std::int32_t dim = run.layout().head_dim;
+  const float scale = QueryScale(run, part);
+  for (std::int32_t h = 0; h < run.params.n_heads; ++h) {
+    const float* in = part.queries + static_cast<std::ptrdiff_t>(h) * dim;
+    float* out = run.scratch.queries + static_cast<std::ptrdiff_t>(h) * run.padded_dim();
+    for (std::int32_t c = 0; c < dim; ++c) out[c] = in[c] * scale;
+    std::fill(out + dim, out + run.padded_dim(), 0.0F);
+    run.scratch.bias[h] = LaneBias(part, 0);
+  }
+}
+
+// [head_dim, padded_lanes], for the item's queries and its one KV head.
+void PackQueryTile(const Run& run, const AttendPart& part) {
+  const std::int32_t dim = run.layout().head_dim;
+  const std::int32_t group = run.group();
+  const std::int32_t stride = run.padded_lanes();
+  const float scale = QueryScale(run, part);
+  std::fill(
+      run.scratch.queries, run.scratch.queries + static_cast<std::ptrdiff_t>(dim) * stride, 0.0F);
+  std::fill(run.scratch.bias, run.scratch.bias + stride, 0.0F);
+  for (std::int32_t lane = 0; lane < run.lanes(); ++lane) {
+    const std::int32_t query = run.item.q_begin + lane / group;
+    const std::int32_t head = run.item.kv_begin * group + lane % group;
+    const float* in =
+        part.queries + (static_cast<std::ptrdiff_t>(query) * run.params.n_heads + head) * dim;
+    float* out = run.scratch.queries + lane;
+    for (std::int32_t c = 0; c < dim; ++c)
+      out[static_cast<std::ptrdiff_t>(c) * stride] = in[c] * scale;
+    run.scratch.bias[lane] = LaneBias(part, query);
+  }
+}
+
+void RunOneQuery(const Run& run, const AttendSpan& span) {
+  const AttendPart& part = run.params.parts[span.part];
+  const std::int32_t group = run.group();
+  const std::size_t head_bytes = run.layout().head_dim * ElementBytes(run.layout().type);
+  PackOneQuery(run, part);
+  RowPointers pointers[2];
+  ResolveRows(run, part, span.first, TileRows(span, 0), pointers[0]);
+  for (std::int32_t done = 0, turn = 0; done < span.count; turn ^= 1) {
+    const RowPointers& rows = pointers[turn];
+    RowPointers& next = pointers[turn ^ 1];
+    done += rows.count;
+    ResolveRows(run, part, span.first + done, TileRows(span, done), next);
+    AttendTile tile = MakeTile(run, rows);
+    tile.next_keys = next.keys;
+    tile.next_values = next.values;
+    tile.n_next = next.count;
+    tile.lanes = group;
+    for (std::int32_t kv = 0; kv < run.layout().n_kv_heads; ++kv) {
+      const std::ptrdiff_t lane = static_cast<std::ptrdiff_t>(kv) * group;
+      tile.head_offset = kv * head_bytes;
+      tile.queries = run.scratch.queries + lane * run.padded_dim();
+      run.kernel().few(tile,
+                       {.max = run.state.max + lane,
+                        .sum = run.state.sum + lane,
+                        .acc = run.state.acc + lane * run.padded_dim()});
+    }
+  }
+}
+
+// How many rows of the tile that starts at absolute row `row` each lane sees. False: all see all.
+bool MaskTile(const Run& run, const AttendPart& part, std::int32_t row, std::int32_t n_rows) {
+  if (part.causal_from < 0) return false;
+  const std::int32_t first_limit = part.causal_from + run.item.q_begin + 1;
+  if (row + n_rows <= first_limit) return false;
+  for (std::int32_t lane = 0; lane < run.padded_lanes(); ++lane) {
+    const std::int32_t limit = first_limit + lane / run.group();
+    run.scratch.visible[lane] = std::clamp(limit - row, 0, n_rows);
+  }
+  return true;
+}
+
+void RunQueryTile(const Run& run, const AttendSpan& span) {
+  const AttendPart& part = run.params.parts[span.part];
+  const std::size_t head_bytes = run.layout().head_dim * ElementBytes(run.layout().type);
+  PackQueryTile(run, part);
+  RowPointers rows;
+  for (std::int32_t done = 0; done < span.count; done += rows.count) {
+    ResolveRows(run, part, span.first + done, TileRows(span, done), rows);
+    AttendTile tile = MakeTile(run, rows);
+    tile.head_offset = run.item.kv_begin * head_bytes;
+    if (MaskTile(run, part, part.range.begin + span.first + done, rows.count)) {
+      tile.visible = run.scratch.visible.data();
+    }
+    run.kernel().many(tile, run.state);
+  }
+}
+
+float* OutputOf(const AttendParams& params, const AttendItem& item, std::int32_t lane) {
+  const std::int32_t group = params.n_heads / params.store->layout().n_kv_heads;
+  const std::int32_t lanes_of_head = (item.q_end - item.q_begin) * group;
+  const std::int32_t in_head = lane % lanes_of_head;
+  const std::int32_t query = item.q_begin + in_head / group;
+  const std::int32_t head = (item.kv_begin + lane / lanes_of_head) * group + in_head % group;
+  return params.out + (static_cast<std::ptrdiff_t>(query) * params.n_heads + head) *
+                          params.store->layout().head_dim;
+}
+
+void WriteOutput(const Run& run) {
+  const std::int32_t dim = run.layout().head_dim;
+  for (std::int32_t lane = 0; lane < run.lanes(); ++lane) {
+    const float sum = run.state.sum[lane];
+    const float inverse = sum == 0 ? 0 : 1 / sum;
+    const float* acc = run.state.acc + static_cast<std::ptrdiff_t>(lane) * run.padded_dim();
+    float* out = OutputOf(run.params, run.item, lane);
+    for (std::int32_t c = 0; c < dim; ++c) out[c] = acc[c] * inverse;
+  }
+}
+
+}  // namespace
+
+void AttendScratch::Reserve(const AttendPlan& plan) {
+  const std::size_t lanes = plan.max_lanes;
+  const std::size_t dim = plan.max_head_dim;
+  const std::size_t sizes[] = {dim * lanes,
+                               kAttendTileRows * dim,
+                               kAttendTileRows * lanes,
+                               lanes,
+                               lanes,
+                               static_cast<std::size_t>(PartialFloats(lanes, dim))};
+  float** const targets[] = {&queries, &rows, &scores, &correction, &bias, &state};
+  std::size_t total = kLanePad;
+  for (const std::size_t size : sizes) total += size;
+  if (memory_.size() < total) memory_.resize(total);
+  if (visible.size() < lanes) visible.resize(lanes);
+  const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
+  float* at = memory_.data() + (64 - address % 64) % 64 / sizeof(float);
+  for (std::size_t i = 0; i < std::size(sizes); ++i) {
+    *targets[i] = at;
+    at += sizes[i];
+  }
+}
+
+AttendKernelSet AttendKernelsFor(CpuLevel level) {
+#if defined(__x86_64__)
+  if (level >= CpuLevel::kAvx512) return AttendKernelsAvx512();
+  if (level >= CpuLevel::kAvx2) return AttendKernelsAvx2();
+#endif
+  return AttendKernelsPortable();
+}
+
+void RunAttendItem(const AttendKernelSet& kernels,
+                   const AttendParams& params,
+                   const AttendPlan& plan,
+                   const AttendItem& item,
+                   float* partials,
+                   AttendScratch& scratch) {
+  Run run{kernels, params, plan, item, scratch, {}};
+  const std::int32_t lanes = run.padded_lanes();
+  run.state = StateAt(item.partial < 0 ? scratch.state : partials + item.partial, lanes);
+  std::fill_n(run.state.max, lanes, -std::numeric_limits<float>::infinity());
+  std::fill_n(run.state.sum, lanes, 0.0F);
+  std::fill_n(run.state.acc, static_cast<std::ptrdiff_t>(lanes) * run.padded_dim(), 0.0F);
+  for (std::int32_t s = item.span_begin; s < item.span_end; ++s) {
+    if (params.q_len == 1) {
+      RunOneQuery(run, plan.spans[s]);
+    } else {
+      RunQueryTile(run, plan.spans[s]);
+    }
+  }
+  if (item.partial < 0) WriteOutput(run);
+}
+
+void MergeAttendItems(const AttendParams& params,
+                      std::span<const AttendItem> items,
+                      std::int32_t head,
+                      const float* partials) {
+  const KvLayout& layout = params.store->layout();
+  const AttendItem& first = items.front();
+  const std::int32_t group = params.n_heads / layout.n_kv_heads;
+  const std::int32_t padded_lanes = PadTo(ItemLanes(first, group), kLanePad);
+  const std::int32_t padded_dim = PadTo(layout.head_dim, kLanePad);
+  const std::int32_t lanes_of_head = (first.q_end - first.q_begin) * group;
+  for (std::int32_t i = 0; i < lanes_of_head; ++i) {
+    const std::int32_t lane = head * lanes_of_head + i;
+    float top = -std::numeric_limits<float>::infinity();
+    for (const AttendItem& item : items) top = std::max(top, partials[item.partial + lane]);
+    float* out = OutputOf(params, first, lane);
+    std::fill_n(out, layout.head_dim, 0.0F);
+    if (std::isinf(top)) continue;  // sees no row
+    float sum = 0;
+    for (const AttendItem& item : items) {
+      const float* part = partials + item.partial;
+      const float weight = std::exp2(part[lane] - top);
+      const float* acc = part + 2 * static_cast<std::ptrdiff_t>(padded_lanes) +
+                         static_cast<std::ptrdiff_t>(lane) * padded_dim;
+      sum += weight * part[padded_lanes + lane];
+      for (std::int32_t c = 0; c < layout.head_dim; ++c) out[c] += weight * acc[c];
+    }
+    const float inverse = 1 / sum;
+    for (std::int32_t c = 0; c < layout.head_dim; ++c) out[c] *= inverse;
+  }
+}
+
+}  // namespace keyhole

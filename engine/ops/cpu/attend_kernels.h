@@ -1,0 +1,56 @@
+// The inner loops of AttendRows: one tile of rows against the queries of one KV head.
+// Plain pointers only: this header is also compiled for instruction sets that the machine may lack.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace keyhole {
+
+constexpr int32_t kAttendTileRows = 64;
+
+// The running softmax of some lanes (a lane is one query head of one query), in powers of two:
+// result = acc / sum. Starts as max = -infinity, sum = 0, acc = 0.
+struct AttendState {
+  float* max;  // [lanes]
+  float* sum;  // [lanes]
+  float* acc;  // [lanes, padded_dim]
+};
+
+struct AttendTile {
+  const unsigned char* const* keys;       // [n_rows], where a row's keys begin
+  const unsigned char* const* values;     // [n_rows]
+  const unsigned char* const* next_keys;  // [n_next], rows that will be read next
+  const unsigned char* const* next_values;
+  size_t head_offset;  // of the KV head behind these pointers, in bytes
+  int32_t n_rows;      // at most kAttendTileRows
+  int32_t n_next;
+  int32_t head_dim;
+  int32_t padded_dim;  // of `rows` and `acc`; a multiple of 16, as is padded_lanes
+  int32_t lanes;
+  int32_t padded_lanes;  // many lanes only
+  const float* queries;  // scaled; few lanes: [lanes, padded_dim], many: [padded_dim, padded_lanes]
+  const float* bias;     // [lanes], in powers of two
+  const int32_t* visible;  // [padded_lanes], rows of the tile that a lane sees; null: all
+  float* rows;             // scratch [kAttendTileRows, padded_dim]
+  float* scores;           // scratch [kAttendTileRows, lanes padded to 16]
+  float* correction;       // scratch [padded_lanes]
+};
+
+using AttendTileFn = void (*)(const AttendTile& tile, const AttendState& state);
+
+struct AttendKernels {
+  AttendTileFn few;   // vectors run along head_dim; for one query
+  AttendTileFn many;  // vectors run along the lanes; `state` has room for padded_lanes
+};
+
+struct AttendKernelSet {
+  AttendKernels f32;
+  AttendKernels bf16;
+};
+
+AttendKernelSet AttendKernelsPortable();
+AttendKernelSet AttendKernelsAvx2();
+AttendKernelSet AttendKernelsAvx512();
+
+}  // namespace keyhole

@@ -1,0 +1,105 @@
+// Arithmetic on vectors of floats for any width, written with the compiler's vector extension.
+// `Isa` gives kWidth and MulAdd. Includes no library header: see attend_kernels_impl.h.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace keyhole {
+namespace {
+
+struct Bf16 {
+  uint16_t bits;
+};
+
+// Vectors of float, int32_t, uint32_t and uint16_t. One by one, since the compiler takes no vector
+// size from a template's parameter everywhere.
+template <int kWidth>
+struct VectorTypes;
+
+template <>
+struct VectorTypes<4> {
+  typedef float V __attribute__((vector_size(16)));
+  typedef int32_t I __attribute__((vector_size(16)));
+  typedef uint32_t U __attribute__((vector_size(16)));
+  typedef uint16_t H __attribute__((vector_size(8)));
+};
+
+template <>
+struct VectorTypes<8> {
+  typedef float V __attribute__((vector_size(32)));
+  typedef int32_t I __attribute__((vector_size(32)));
+  typedef uint32_t U __attribute__((vector_size(32)));
+  typedef uint16_t H __attribute__((vector_size(16)));
+};
+
+template <>
+struct VectorTypes<16> {
+  typedef float V __attribute__((vector_size(64)));
+  typedef int32_t I __attribute__((vector_size(64)));
+  typedef uint32_t U __attribute__((vector_size(64)));
+  typedef uint16_t H __attribute__((vector_size(32)));
+};
+
+template <class Isa>
+struct VectorMath {
+  static constexpr int kWidth = Isa::kWidth;
+  using V = typename VectorTypes<kWidth>::V;
+  using I = typename VectorTypes<kWidth>::I;
+  using U = typename VectorTypes<kWidth>::U;
+  using H = typename VectorTypes<kWidth>::H;
+
+  static inline V Set(float x) { return x - V{}; }
+
+  static inline V Load(const float* p) {
+    V v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return v;
+  }
+  static inline V Load(const Bf16* p) {
+    H h;
+    __builtin_memcpy(&h, p, sizeof(h));
+    return reinterpret_cast<V>(__builtin_convertvector(h, U) << 16);
+  }
+  static inline I LoadInt(const int32_t* p) {
+    I v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return v;
+  }
+  static inline void Store(float* p, V v) { __builtin_memcpy(p, &v, sizeof(v)); }
+
+  static inline float Scalar(float x) { return x; }
+  static inline float Scalar(Bf16 x) {
+    const uint32_t bits = static_cast<uint32_t>(x.bits) << 16;
+    float value;
+    __builtin_memcpy(&value, &bits, sizeof(value));
+    return value;
+  }
+
+  static inline float First(V v) { return v[0]; }
+  static inline V Max(V a, V b) { return a > b ? a : b; }
+
+  // 2^x for x <= 0, relative error 2e-7; 0 below -125, and for minus infinity.
+  static inline V Exp2(V x) {
+    constexpr float kLeast = -125;
+    constexpr float kRound =
+        12582912;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+    const V clamped = Max(x, Set(kLeast));
+    const V shifted = clamped + Set(kRound);
+    const V f = clamped - (shifted - Set(kRound));
+    // Least squares of the relative error over [-1/2, 1/2].
+    V p = Set(1.5337576e-4F);
+    p = Isa::MulAdd(p, f, Set(1.33998604e-3F));
+    p = Isa::MulAdd(p, f, Set(9.61851953e-3F));
+    p = Isa::MulAdd(p, f, Set(5.55032900e-2F));
+    p = Isa::MulAdd(p, f, Set(2.40226466e-1F));
+    p = Isa::MulAdd(p, f, Set(6.93147206e-1F));
+    p = Isa::MulAdd(p, f, Set(1));
+    const I exponent = reinterpret_cast<I>(shifted) - reinterpret_cast<I>(Set(kRound));
+    const V result = reinterpret_cast<V>(reinterpret_cast<I>(p) + (exponent << 23));
+    return x < Set(kLeast) ? Set(0) : result;
+  }
+};
+
+}  // namespace
+}  // namespace keyhole

@@ -1,0 +1,232 @@
+#include "engine/ops/attend_rows.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <tuple>
+
+#include "tests/unit/ops_attention/kv_fixture.h"
+
+namespace keyhole {
+namespace {
+
+struct Shape {
+  std::int32_t n_kv_heads;
+  std::int32_t group;
+  std::int32_t head_dim;
+};
+
+constexpr Shape kShapes[] = {
+    {3, 3, 64}, {2, 1, 8}, {1, 4, 128}, {2, 8, 40}, {1, 5, 256}, {2, 12, 24}};
+
+KvLayout LayoutOf(const Shape& shape, KvType type, std::int32_t page_size = 16) {
+  return {.n_layers = 1,
+          .n_kv_heads = shape.n_kv_heads,
+          .head_dim = shape.head_dim,
+          .page_size = page_size,
+          .type = type};
+}
+
+// Queries, output and one causal part over the whole sequence, q_len queries at its end.
+struct CausalCase {
+  CausalCase(const Shape& shape, KvType type, std::int32_t past, std::int32_t q_len, unsigned seed)
+      : kv(LayoutOf(shape, type), past + q_len, seed) {
+    std::mt19937 random(seed + 1);
+    const std::int32_t n_heads = shape.n_kv_heads * shape.group;
+    const std::size_t n = static_cast<std::size_t>(q_len) * n_heads * shape.head_dim;
+    queries = RandomFloats(random, n, 2);
+    out.assign(n, std::numeric_limits<float>::quiet_NaN());
+    parts = {{.queries = queries.data(), .range = {0, past + q_len}, .causal_from = past}};
+    params = {.store = kv.store.get(),
+              .layer = 0,
+              .pages = kv.pages,
+              .q_len = q_len,
+              .n_heads = n_heads,
+              .softmax_scale = 1 / std::sqrt(static_cast<float>(shape.head_dim)),
+              .parts = parts,
+              .out = out.data()};
+  }
+
+  KvSequence kv;
+  std::vector<float> queries;
+  std::vector<float> out;
+  std::vector<AttendPart> parts;
+  AttendParams params;
+};
+
+void RunOne(Device& device, const AttendParams& params) {
+  AttendWorkspace workspace;
+  AttendRows(device, {&params, 1}, workspace);
+}
+
+class AttendRowsTest : public testing::TestWithParam<std::tuple<CpuLevel, KvType>> {
+ protected:
+  CpuLevel level() const { return std::get<0>(GetParam()); }
+  KvType type() const { return std::get<1>(GetParam()); }
+  Device device_{2, level()};
+};
+
+TEST_P(AttendRowsTest, DecodeEqualsTheFormulas) {
+  for (const Shape& shape : kShapes) {
+    for (const std::int32_t past : {0, 1, 14, 15, 16, 62, 63, 64, 65, 255, 256, 300, 1000}) {
+      CausalCase c(shape, type(), past, 1, past);
+      RunOne(device_, c.params);
+      EXPECT_LT(LargestError(c.params, c.kv), 2e-5) << shape.head_dim << " after " << past;
+    }
+  }
+}
+
+TEST_P(AttendRowsTest, PrefillEqualsTheFormulas) {
+  for (const Shape& shape : kShapes) {
+    for (const auto& [past, q_len] : {std::pair{0, 2}, {0, 33}, {15, 17}, {64, 40}, {3, 130}}) {
+      CausalCase c(shape, type(), past, q_len, past + q_len);
+      RunOne(device_, c.params);
+      EXPECT_LT(LargestError(c.params, c.kv), 2e-5)
+          << shape.head_dim << " " << past << "+" << q_len;
+    }
+  }
+}
+
+TEST_P(AttendRowsTest, LongShortChunkIsSplit) {
+  CausalCase c({1, 3, 32}, type(), 4500, 5, 1);
+  RunOne(device_, c.params);
+  EXPECT_LT(LargestError(c.params, c.kv), 2e-5);
+}
+
+TEST_P(AttendRowsTest, SeveralPartsAreOneSoftmax) {
+  for (const std::int32_t q_len : {1, 3, 48}) {
+    CausalCase c({2, 3, 64}, type(), 700, q_len, q_len);
+    std::mt19937 random(9);
+    const std::vector<float> far_queries = RandomFloats(random, c.queries.size(), 2);
+    const std::vector<float> near_queries = RandomFloats(random, c.queries.size(), 2);
+    const std::vector<float> bias = RandomFloats(random, q_len, 2);
+    std::vector<std::int32_t> rows;
+    for (std::int32_t row = 33; row < 500; row += 1 + row % 3) rows.push_back(row);
+    c.parts = {{.queries = far_queries.data(), .range = {0, 32}, .scale = 1.5F},
+               {.queries = near_queries.data(), .rows = rows, .bias = bias.data()},
+               {.queries = c.queries.data(), .range = {40, 40}},
+               {.queries = c.queries.data(), .range = {500, 700 + q_len}, .causal_from = 700}};
+    c.params.parts = c.parts;
+    RunOne(device_, c.params);
+    EXPECT_LT(LargestError(c.params, c.kv), 2e-5) << q_len;
+  }
+}
+
+TEST_P(AttendRowsTest, LargeScoresDoNotOverflow) {
+  for (const std::int32_t q_len : {1, 20}) {
+    CausalCase c({1, 2, 64}, type(), 300, q_len, 5);
+    for (float& x : c.queries) x *= 400;
+    RunOne(device_, c.params);
+    EXPECT_LT(LargestError(c.params, c.kv), 2e-2) << q_len;  // scores of 1e4 in f32
+  }
+}
+
+TEST_P(AttendRowsTest, QueryThatSeesNothingGetsZeros) {
+  for (const std::int32_t q_len : {1, 4}) {
+    CausalCase c({2, 2, 16}, type(), 0, q_len, 3);
+    c.parts[0].range = {1, q_len};
+    RunOne(device_, c.params);
+    EXPECT_LT(LargestError(c.params, c.kv), 2e-5);
+    EXPECT_THAT(std::vector<float>(c.out.begin(), c.out.begin() + 64), testing::Each(0.0F));
+    c.params.parts = {};
+    RunOne(device_, c.params);
+    EXPECT_THAT(c.out, testing::Each(0.0F));
+  }
+}
+
+TEST_P(AttendRowsTest, KeysMayComeFromARing) {
+  for (const std::int32_t q_len : {1, 40}) {
+    CausalCase c({2, 3, 24}, type(), 100, q_len, 4);
+    const KvLayout& layout = c.kv.store->layout();
+    const std::size_t row_bytes = layout.kv_size() * ElementBytes(layout.type);
+    const std::int32_t first = 60;
+    const std::int32_t capacity = 100 + q_len - first + 3;
+    std::vector<std::byte> ring(capacity * row_bytes);
+    for (std::int32_t row = first; row < 100 + q_len; ++row) {
+      const std::byte* at =
+          c.kv.store->LayerRows(c.kv.pages[row / 16], 0) + row % 16 * layout.row_bytes();
+      std::copy_n(at, row_bytes, ring.data() + row % capacity * row_bytes);
+    }
+    c.parts[0].range.begin = first;
+    RunOne(device_, c.params);
+    const std::vector<float> from_pages = c.out;
+    c.parts[0].keys = {ring.data(), capacity, row_bytes};
+    RunOne(device_, c.params);
+    EXPECT_EQ(c.out, from_pages);
+  }
+}
+
+TEST_P(AttendRowsTest, ChunksEqualOneShot) {
+  CausalCase whole({3, 3, 64}, type(), 0, 150, 7);
+  RunOne(device_, whole.params);
+  const std::size_t row = 9 * 64;
+  for (const std::int32_t chunk : {1, 16, 64}) {
+    std::vector<float> out(whole.out.size());
+    for (std::int32_t past = 0; past < 150; past += chunk) {
+      const std::int32_t n = std::min(chunk, 150 - past);
+      const AttendPart part = {.queries = whole.queries.data() + past * row,
+                               .range = {0, past + n},
+                               .causal_from = past};
+      AttendParams params = whole.params;
+      params.q_len = n;
+      params.parts = {&part, 1};
+      params.out = out.data() + past * row;
+      RunOne(device_, params);
+    }
+    for (std::size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], whole.out[i], 1e-5) << chunk;
+  }
+}
+
+TEST_P(AttendRowsTest, SequenceInABatchEqualsItAlone) {
+  const Shape shape = {3, 3, 64};
+  std::vector<std::unique_ptr<CausalCase>> cases;
+  for (const auto& [past, q_len] :
+       {std::pair{70, 128}, {0, 1}, {1000, 1}, {63, 1}, {2500, 7}, {511, 1}, {5, 33}}) {
+    cases.push_back(std::make_unique<CausalCase>(shape, type(), past, q_len, past));
+  }
+  AttendWorkspace workspace;
+  std::vector<std::vector<float>> alone;
+  for (const auto& c : cases) {
+    AttendRows(device_, {&c->params, 1}, workspace);
+    alone.push_back(c->out);
+    std::fill(c->out.begin(), c->out.end(), 0.0F);
+  }
+  std::vector<AttendParams> batch;
+  for (const auto& c : cases) batch.push_back(c->params);
+  for (const int n_threads : {1, 2, 3}) {
+    Device device(n_threads, level());
+    AttendRows(device, batch, workspace);
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+      ASSERT_EQ(cases[i]->out, alone[i]) << "sequence " << i << ", threads " << n_threads;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Levels,
+                         AttendRowsTest,
+                         testing::Combine(testing::ValuesIn(AvailableLevels()),
+                                          testing::Values(KvType::kF32, KvType::kBF16)),
+                         [](const auto& info) {
+                           return std::string(CpuLevelName(std::get<0>(info.param))) +
+                                  (std::get<1>(info.param) == KvType::kF32 ? "_f32" : "_bf16");
+                         });
+
+TEST(AttendRowsCheckTest, RefusesRowsOutsideThePageTable) {
+  Device device(1);
+  CausalCase c({1, 1, 8}, KvType::kF32, 31, 1, 1);
+  c.parts[0].range.end = 33;
+  EXPECT_THROW(RunOne(device, c.params), std::logic_error);
+  const std::vector<std::int32_t> rows = {0, 32};
+  c.parts[0] = {.queries = c.queries.data(), .rows = rows};
+  EXPECT_THROW(RunOne(device, c.params), std::logic_error);
+}
+
+TEST(AttendRowsCheckTest, RefusesHeadsThatDoNotDivide) {
+  Device device(1);
+  CausalCase c({2, 2, 8}, KvType::kF32, 0, 1, 1);
+  c.params.n_heads = 3;
+  EXPECT_THROW(RunOne(device, c.params), std::logic_error);
+}
+
+}  // namespace
+}  // namespace keyhole
