@@ -1,0 +1,195 @@
+"""Kubernetes manifests: rendered by kubectl, checked against the schemas, then against the rules that no schema knows."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import yaml
+
+REPO = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(sys.executable).parent
+OVERLAYS = sorted(path.parent for path in REPO.glob("deploy/kubernetes/overlays/*/kustomization.yaml"))
+# Kinds without a schema in kubernetes-validate; checked by hand below.
+CUSTOM_KINDS = {"PodMonitor"}
+DATA_SERVICE = "keyhole.v1.GenerationService"
+
+
+def render(overlay):
+    return subprocess.run([BIN / "kubectl", "kustomize", overlay], check=True, capture_output=True, text=True).stdout
+
+
+def seconds(text):
+    number, unit = re.fullmatch(r"(\d+)(s|m)", text).groups()
+    return int(number) * {"s": 1, "m": 60}[unit]
+
+
+def size_bytes(text):
+    number, unit = re.fullmatch(r"(\d+)\s*([KMG])iB?", text).groups()
+    return int(number) << {"K": 10, "M": 20, "G": 30}[unit]
+
+
+class Manifests(unittest.TestCase):
+    """Each test looks at every overlay."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.overlays = {path.name: list(yaml.safe_load_all(render(path))) for path in OVERLAYS}
+
+    def each(self, kind):
+        for name, objects in self.overlays.items():
+            found = [item for item in objects if item["kind"] == kind]
+            self.assertEqual(len(found), 1, f"{kind} in {name}")
+            with self.subTest(overlay=name):
+                yield found[0], objects
+
+    def each_pod(self):
+        for deployment, objects in self.each("Deployment"):
+            yield deployment["spec"]["template"], objects
+
+    def config(self, objects):
+        (config,) = [item for item in objects if item["kind"] == "ConfigMap"]
+        return json.loads(config["data"]["server.json"])
+
+    def test_there_are_overlays(self):
+        self.assertIn("cpu", self.overlays)
+
+    def test_schemas(self):
+        for name, objects in self.overlays.items():
+            with self.subTest(overlay=name), tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+                yaml.safe_dump_all([item for item in objects if item["kind"] not in CUSTOM_KINDS], file)
+                file.flush()
+                result = subprocess.run(
+                    [BIN / "kubernetes-validate", "--strict", file.name], capture_output=True, text=True
+                )
+                self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+                self.assertNotIn("WARN", result.stdout + result.stderr)
+
+    def test_grace_covers_sleep_drain_and_watchdog(self):
+        for pod, objects in self.each_pod():
+            (server,) = pod["spec"]["containers"]
+            sleep = server["lifecycle"]["preStop"]["sleep"]["seconds"]
+            drain = seconds(self.config(objects)["drain_timeout"])
+            self.assertEqual(pod["spec"]["terminationGracePeriodSeconds"], sleep + drain + 15)
+            ready = server["readinessProbe"]
+            self.assertGreaterEqual(sleep, ready["periodSeconds"] * ready["failureThreshold"])
+
+    def test_probes(self):
+        for pod, _ in self.each_pod():
+            (server,) = pod["spec"]["containers"]
+            ports = {port["name"]: port["containerPort"] for port in server["ports"]}
+            for probe, service in (("startupProbe", DATA_SERVICE), ("readinessProbe", DATA_SERVICE), ("livenessProbe", "")):
+                self.assertEqual(server[probe]["grpc"]["port"], ports["grpc"], probe)
+                self.assertEqual(server[probe]["grpc"].get("service", ""), service, probe)
+                self.assertLess(server[probe]["timeoutSeconds"], server[probe]["periodSeconds"] + 1, probe)
+            startup = server["startupProbe"]
+            self.assertGreaterEqual(startup["periodSeconds"] * startup["failureThreshold"], 300)
+            liveness = server["livenessProbe"]
+            self.assertGreaterEqual(liveness["periodSeconds"] * liveness["failureThreshold"], 60)
+
+    def test_pod_is_confined(self):
+        for pod, _ in self.each_pod():
+            spec = pod["spec"]
+            self.assertIs(spec["automountServiceAccountToken"], False)
+            self.assertIs(spec["securityContext"]["runAsNonRoot"], True)
+            self.assertGreater(spec["securityContext"]["runAsUser"], 0)
+            self.assertEqual(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault")
+            for key in ("hostNetwork", "hostPID", "hostIPC"):
+                self.assertNotIn(key, spec)
+            for container in spec["containers"] + spec.get("initContainers", []):
+                self.assertIs(container["securityContext"]["allowPrivilegeEscalation"], False)
+                self.assertIs(container["securityContext"]["readOnlyRootFilesystem"], True)
+                self.assertEqual(container["securityContext"]["capabilities"], {"drop": ["ALL"]})
+        for account, _ in self.each("ServiceAccount"):
+            self.assertIs(account["automountServiceAccountToken"], False)
+
+    def test_same_user_as_the_image(self):
+        (user,) = re.findall(r"^USER (\d+):(\d+)$", (REPO / "Dockerfile").read_text(), re.MULTILINE)
+        for pod, _ in self.each_pod():
+            context = pod["spec"]["securityContext"]
+            self.assertEqual((str(context["runAsUser"]), str(context["runAsGroup"])), user)
+
+    def test_resources_are_guaranteed_and_hold_the_kv_memory(self):
+        for pod, objects in self.each_pod():
+            (server,) = pod["spec"]["containers"]
+            self.assertEqual(server["resources"]["requests"], server["resources"]["limits"])
+            self.assertRegex(server["resources"]["limits"]["cpu"], r"^\d+$")
+            config = self.config(objects)
+            # 2 GiB beside the KV pages for weights, activations and the process itself.
+            self.assertGreaterEqual(
+                size_bytes(server["resources"]["limits"]["memory"]), size_bytes(config["kv_memory"]) + (2 << 30)
+            )
+
+    def test_image_is_pinned(self):
+        for pod, _ in self.each_pod():
+            for container in pod["spec"]["containers"]:
+                self.assertRegex(container["image"], r"(:\d+\.\d+\.\d+|@sha256:[0-9a-f]{64})$")
+
+    def test_volumes_are_read_only_and_used(self):
+        for pod, _ in self.each_pod():
+            (server,) = pod["spec"]["containers"]
+            self.assertEqual(
+                {mount["name"] for mount in server["volumeMounts"]}, {volume["name"] for volume in pod["spec"]["volumes"]}
+            )
+            for mount in server["volumeMounts"]:
+                self.assertIs(mount["readOnly"], True, mount["name"])
+            paths = [mount["mountPath"] for mount in server["volumeMounts"]]
+            for _, objects in self.each("Deployment"):
+                self.assertTrue(any(self.config(objects)["model"].startswith(path + "/") for path in paths))
+
+    def test_selectors_match_the_pods(self):
+        for pod, objects in self.each_pod():
+            labels = pod["metadata"]["labels"]
+            by_kind = {item["kind"]: item["spec"] for item in objects if "spec" in item}
+            selectors = [
+                by_kind["Deployment"]["selector"]["matchLabels"],
+                by_kind["Service"]["selector"],
+                by_kind["NetworkPolicy"]["podSelector"]["matchLabels"],
+                by_kind["PodDisruptionBudget"]["selector"]["matchLabels"],
+                by_kind["PodMonitor"]["selector"]["matchLabels"],
+                pod["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
+            ]
+            for selector in selectors:
+                self.assertTrue(selector)
+                self.assertLessEqual(selector.items(), labels.items())
+
+    def test_ports_agree(self):
+        for pod, objects in self.each_pod():
+            (server,) = pod["spec"]["containers"]
+            ports = {port["name"]: port["containerPort"] for port in server["ports"]}
+            config = self.config(objects)
+            self.assertEqual(config["listen"], f"0.0.0.0:{ports['grpc']}")
+            self.assertEqual(config["metrics_listen"], f"0.0.0.0:{ports['metrics']}")
+            by_kind = {item["kind"]: item["spec"] for item in objects if "spec" in item}
+            self.assertEqual(by_kind["Service"]["clusterIP"], "None")
+            for port in by_kind["Service"]["ports"]:
+                self.assertIn(port["targetPort"], ports)
+                self.assertEqual(port["port"], ports[port["targetPort"]])
+                self.assertIn(port["appProtocol"], ("grpc", "kubernetes.io/h2c"))
+            for rule in by_kind["NetworkPolicy"]["ingress"]:
+                for port in rule["ports"]:
+                    self.assertIn(port["port"], ports)
+            for endpoint in by_kind["PodMonitor"]["podMetricsEndpoints"]:
+                self.assertIn(endpoint["port"], ports)
+                self.assertLess(seconds(endpoint["scrapeTimeout"]), seconds(endpoint["interval"]))
+
+    def test_network_policy_covers_both_directions(self):
+        for policy, _ in self.each("NetworkPolicy"):
+            self.assertEqual(sorted(policy["spec"]["policyTypes"]), ["Egress", "Ingress"])
+            for rule in policy["spec"]["ingress"]:
+                self.assertTrue(rule["from"])
+            for rule in policy["spec"]["egress"]:
+                self.assertEqual({port["port"] for port in rule["ports"]}, {53})
+
+    def test_an_update_never_lowers_the_number_of_ready_pods(self):
+        for deployment, _ in self.each("Deployment"):
+            self.assertEqual(deployment["spec"]["strategy"]["rollingUpdate"], {"maxUnavailable": 0, "maxSurge": 1})
+        for budget, _ in self.each("PodDisruptionBudget"):
+            self.assertEqual(budget["spec"]["maxUnavailable"], 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# Installs, builds and runs every check that needs no GPU, stage by stage. The last line is "N passed, N failed".
+set -euo pipefail
+# shellcheck source=deploy/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../deploy/common.sh"
+cd "$REPO"
+
+STAGES=(setup format scripts proto rules deploy build unit tokenizer integration fuzz asan tsan)
+BUILD=build/cpu-release
+LOGS=build/test-logs
+HERE=
+# Test programs for the sanitizers: those that build without LibTorch, and what runs several threads.
+ASAN_PROGRAMS=()
+TSAN_PROGRAMS=()
+
+stage_setup() { deploy/setup.sh --with-tests --cache "$CACHE"; }
+
+stage_format() {
+  git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs -r clang-format --dry-run -Werror
+}
+
+stage_scripts() {
+  git ls-files '*.sh' .ci/run | xargs shellcheck -x
+  git ls-files '*.py' | xargs "$CACHE/venv/bin/python" -m py_compile
+}
+
+stage_proto() {
+  cd proto
+  "$CACHE/venv/bin/buf" lint
+  "$CACHE/venv/bin/buf" breaking --against image.binpb
+}
+
+stage_rules() { python_tests tests/rules; }
+
+stage_deploy() { python_tests tests/deploy; }
+
+stage_build() {
+  configure cpu-release
+  cmake --build "$BUILD" -j "$(build_jobs)"
+}
+
+stage_unit() { ctest --preset cpu-release -j "$(nproc)" --timeout 300; }
+
+stage_tokenizer() {
+  "$CACHE/venv/bin/python" tests/golden/tokenizer_oracle.py --encode-tool "$BUILD/tests/tools/encode_tool" \
+    --model "$CACHE/models/$MODEL_FILE" --megabytes 1
+}
+
+stage_integration() { python_tests tests/integration; }
+
+stage_fuzz() { tests/fuzz/run.sh --short; }
+
+stage_asan() { sanitize cpu-asan "${ASAN_PROGRAMS[@]}"; }
+
+stage_tsan() { sanitize cpu-tsan "${TSAN_PROGRAMS[@]}"; }
+
+python_tests() { "$CACHE/venv/bin/python" -m unittest discover --verbose -s "$1" -p '*_test.py'; }
+
+configure() { cmake --preset "$1" -DKEYHOLE_DEPS_DIR="$CACHE/deps"; }
+
+# sanitize PRESET PROGRAM...: builds these test programs and runs their tests.
+sanitize() {
+  local preset=$1 program status=0
+  shift
+  configure "$preset"
+  cmake --build "build/$preset" -j "$(build_jobs)" --target "$@"
+  for program in "$@"; do
+    "build/$preset/tests/unit/${program#unit_}/$program" --gtest_brief=1 || status=1
+  done
+  return "$status"
+}
+
+# counts LOG: "PASSED FAILED" from the closing lines of ctest, GoogleTest and unittest; nothing if there are none.
+counts() {
+  awk '
+    / tests? passed, [0-9]+ tests? failed out of / { total = $NF; failed += $4; passed += total - $4; seen = 1 }
+    /^\[  PASSED  \] [0-9]+ test/ { passed += $4; seen = 1 }
+    /^\[  FAILED  \] [0-9]+ test/ { failed += $4; seen = 1 }
+    /^Ran [0-9]+ tests? in / { ran = $2; passed += ran; seen = 1 }
+    /^(FAILED|OK) \(/ { n = 0; s = $0; while (match(s, /[0-9]+/)) { n += substr(s, RSTART, RLENGTH); s = substr(s, RSTART + RLENGTH) } failed += n; passed -= n }
+    END { if (seen) print passed + 0, failed + 0 }' "$1"
+}
+
+usage() {
+  cat <<END
+Usage: tests/run.sh [--only STAGE]... [--here STAGE] [--cache DIR] [--list]
+
+  --only STAGE  this stage alone; may be given again
+  --here STAGE  this stage alone, with its output on the terminal and no summary
+  --cache DIR   where deploy/setup.sh puts its downloads (now $CACHE)
+
+Stages, in order: ${STAGES[*]}
+Their output: $LOGS/STAGE.log
+END
+}
+
+parse_arguments() {
+  local only=()
+  while (($# > 0)); do
+    case $1 in
+      --only | --here)
+        (($# > 1)) || die "$1 needs a stage"
+        [[ " ${STAGES[*]} " == *" $2 "* ]] || die "no stage $2; there are: ${STAGES[*]}"
+        if [[ $1 == --here ]]; then HERE=$2; else only+=("$2"); fi
+        shift
+        ;;
+      --cache)
+        (($# > 1)) || die "--cache needs a directory"
+        CACHE=$2
+        shift
+        ;;
+      --list) printf '%s\n' "${STAGES[@]}" && exit 0 ;;
+      --help | -h) usage && exit 0 ;;
+      *) usage >&2 && die "unknown argument: $1" ;;
+    esac
+    shift
+  done
+  if ((${#only[@]} > 0)); then STAGES=("${only[@]}"); fi
+}
+
+# Each stage runs in a shell of its own, in which the first failing command ends it. Setup may ask for a password.
+run_stage() {
+  local stage=$1 start=$SECONDS passed=1 failed=0 status=ok found=
+  local command=(bash tests/run.sh --here "$stage" --cache "$CACHE")
+  if [[ $stage == setup ]]; then
+    "${command[@]}" || status=FAILED
+  else
+    run_step "$stage" "$LOGS/$stage.log" "${command[@]}" || status=FAILED
+    found=$(counts "$LOGS/$stage.log")
+  fi
+  if [[ -n $found ]]; then
+    read -r passed failed <<<"$found"
+  elif [[ $status == FAILED ]]; then
+    passed=0
+  fi
+  if [[ $status == FAILED ]] && ((failed == 0)); then failed=1; fi
+  TOTAL_PASSED=$((TOTAL_PASSED + passed))
+  TOTAL_FAILED=$((TOTAL_FAILED + failed))
+  SUMMARY+=$(printf '%-12s %-7s %5d passed %4d failed %5d s' "$stage" "$status" "$passed" "$failed" "$((SECONDS - start))")$'\n'
+  [[ $stage != setup || $status == ok ]]
+}
+
+main() {
+  local stage
+  parse_arguments "$@"
+  if [[ -n $HERE ]]; then
+    "stage_$HERE"
+    return
+  fi
+  mkdir -p "$LOGS"
+  TOTAL_PASSED=0 TOTAL_FAILED=0 SUMMARY=
+  trap 'stop_running_step' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  for stage in "${STAGES[@]}"; do
+    run_stage "$stage" || break
+  done
+  printf '\n%s\n%d passed, %d failed\n' "$SUMMARY" "$TOTAL_PASSED" "$TOTAL_FAILED"
+  ((TOTAL_FAILED == 0))
+}
+
+main "$@"
