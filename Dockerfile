@@ -47,4 +47,4 @@ RUN --mount=type=bind,source=deploy,target=/mnt/deploy /mnt/deploy/image/install
 USER 65532:65532
 EXPOSE 8480 9480
 ENTRYPOINT ["/usr/local/bin/keyhole-server"]
-CMD ["--config", "/etc/keyhole/server.json"]
+CMD ["--config", "/etc/keyhole/server.conf"]

@@ -1,6 +1,6 @@
 """Kubernetes manifests: rendered by kubectl, checked against the schemas, then against the rules that no schema knows."""
 
-import json
+import configparser
 import pathlib
 import re
 import subprocess
@@ -52,7 +52,9 @@ class Manifests(unittest.TestCase):
 
     def config(self, objects):
         (config,) = [item for item in objects if item["kind"] == "ConfigMap"]
-        return json.loads(config["data"]["server.json"])
+        settings = configparser.ConfigParser()
+        settings.read_string("[server]\n" + config["data"]["server.conf"])
+        return {name: value.strip('"') for name, value in settings["server"].items()}
 
     def test_there_are_overlays(self):
         self.assertIn("cpu", self.overlays)
@@ -72,7 +74,7 @@ class Manifests(unittest.TestCase):
         for pod, objects in self.each_pod():
             (server,) = pod["spec"]["containers"]
             sleep = server["lifecycle"]["preStop"]["sleep"]["seconds"]
-            drain = seconds(self.config(objects)["drain_timeout"])
+            drain = int(self.config(objects)["drain-timeout"])
             self.assertEqual(pod["spec"]["terminationGracePeriodSeconds"], sleep + drain + 15)
             ready = server["readinessProbe"]
             self.assertGreaterEqual(sleep, ready["periodSeconds"] * ready["failureThreshold"])
@@ -118,9 +120,10 @@ class Manifests(unittest.TestCase):
             self.assertEqual(server["resources"]["requests"], server["resources"]["limits"])
             self.assertRegex(server["resources"]["limits"]["cpu"], r"^\d+$")
             config = self.config(objects)
+            self.assertEqual(server["resources"]["limits"]["cpu"], config["threads"])
             # 2 GiB beside the KV pages for weights, activations and the process itself.
             self.assertGreaterEqual(
-                size_bytes(server["resources"]["limits"]["memory"]), size_bytes(config["kv_memory"]) + (2 << 30)
+                size_bytes(server["resources"]["limits"]["memory"]), size_bytes(config["kv-memory"]) + (2 << 30)
             )
 
     def test_image_is_pinned(self):
@@ -162,7 +165,7 @@ class Manifests(unittest.TestCase):
             ports = {port["name"]: port["containerPort"] for port in server["ports"]}
             config = self.config(objects)
             self.assertEqual(config["listen"], f"0.0.0.0:{ports['grpc']}")
-            self.assertEqual(config["metrics_listen"], f"0.0.0.0:{ports['metrics']}")
+            self.assertEqual(config["metrics-listen"], f"0.0.0.0:{ports['metrics']}")
             by_kind = {item["kind"]: item["spec"] for item in objects if "spec" in item}
             self.assertEqual(by_kind["Service"]["clusterIP"], "None")
             for port in by_kind["Service"]["ports"]:
