@@ -81,7 +81,7 @@ class Packer {
 
 }  // namespace
 
-absl::StatusOr<ModelWeights> PackWeights(const WeightSource& source,
+absl::StatusOr<ModelWeights> LoadWeights(const WeightSource& source,
                                          WeightMode mode,
                                          Device& device,
                                          const LoadProgress& progress) {

@@ -38,7 +38,7 @@ using LoadProgress = std::function<void(double done)>;
 
 // Packing uses every thread of the device's pool.
 // Errors: those of WeightSource::Get and of PackedLinear::Pack.
-absl::StatusOr<ModelWeights> PackWeights(const WeightSource& source,
+absl::StatusOr<ModelWeights> LoadWeights(const WeightSource& source,
                                          WeightMode mode,
                                          Device& device,
                                          const LoadProgress& progress);
