@@ -1,6 +1,9 @@
-// What ops compute with: the pool of threads and the instruction set to use.
+// What ops compute with: the pool of threads, the instruction set to use and scratch memory.
 #pragma once
 
+#include <cstddef>
+
+#include "engine/device/aligned_buffer.h"
 #include "engine/device/cpu_features.h"
 #include "engine/device/thread_pool.h"
 
@@ -15,9 +18,14 @@ class Device {
   ThreadPool& pool() { return pool_; }
   CpuLevel cpu_level() const { return level_; }
 
+  // At least `bytes`, for the operator that is running; the next one overwrites it.
+  // Throws std::bad_alloc where memory is short.
+  std::byte* Scratch(std::size_t bytes);
+
  private:
   ThreadPool pool_;
   CpuLevel level_;
+  AlignedBuffer scratch_;
 };
 
 }  // namespace keyhole

@@ -1,8 +1,9 @@
 #include "engine/ops/quantized_blocks.h"
 
 #include <array>
-#include <bit>
 #include <cstring>
+
+#include "engine/ops/half_float.h"
 
 namespace keyhole {
 namespace {
@@ -21,20 +22,10 @@ constexpr std::array<QuantizedTraits, 7> kTraits = {{
     {256, 176, 8, 0, false, true},  // Q5_K
 }};
 
-// Exact, subnormal numbers included.
 float LoadHalf(const Byte* p) {
   std::uint16_t bits = 0;
   std::memcpy(&bits, p, sizeof(bits));
-  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
-  const std::uint32_t exponent = bits & 0x7C00U;
-  if (exponent == 0) {
-    const float magnitude = static_cast<float>(bits & 0x3FFU) * 0x1p-24F;
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | sign);
-  }
-  const std::uint32_t shifted = (bits & 0x7FFFU) << 13;
-  const std::uint32_t rebased =
-      exponent == 0x7C00U ? shifted | 0x7F800000U : shifted + (112U << 23);
-  return std::bit_cast<float>(rebased | sign);
+  return HalfToFloat32(bits);
 }
 
 // Value i is in the low nibble of byte i, value i + 16 in its high nibble.

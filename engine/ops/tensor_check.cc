@@ -54,6 +54,18 @@ std::int64_t CheckRows(std::string_view what, const at::Tensor& tensor, NamedSiz
   return last.value() == 0 ? 0 : tensor.numel() / last.value();
 }
 
+void CheckSameShape(std::string_view what, const at::Tensor& tensor, const at::Tensor& like) {
+  CheckStorage(what, tensor);
+  if (tensor.sizes() == like.sizes()) return;
+  Fail(what, fmt::format("shape {} should be {}", Describe(tensor), Describe(like)));
+}
+
+void CheckOnCpu(std::string_view what, std::initializer_list<const at::Tensor*> tensors) {
+  for (const at::Tensor* tensor : tensors) {
+    if (!tensor->is_cpu()) Fail(what, "no kernel for this device");
+  }
+}
+
 void CheckOp(bool condition, std::string_view what, std::string_view problem) {
   if (!condition) Fail(what, problem);
 }

@@ -45,6 +45,12 @@ void CheckTensor(std::string_view what,
 // rows.
 std::int64_t CheckRows(std::string_view what, const at::Tensor& tensor, NamedSize& last);
 
+// REQUIRES: `tensor` is f32, contiguous, and has the shape of `like`.
+void CheckSameShape(std::string_view what, const at::Tensor& tensor, const at::Tensor& like);
+
+// REQUIRES: the tensors are in host memory, the only place that this build computes in.
+void CheckOnCpu(std::string_view what, std::initializer_list<const at::Tensor*> tensors);
+
 // REQUIRES: `condition`. Throws std::logic_error("what: problem").
 void CheckOp(bool condition, std::string_view what, std::string_view problem);
 

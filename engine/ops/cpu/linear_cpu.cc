@@ -1,0 +1,165 @@
+#include "engine/ops/cpu/linear_cpu.h"
+
+#include <algorithm>
+
+namespace keyhole {
+namespace {
+
+LinearKernels KernelsFor(CpuLevel level) {
+#if defined(__x86_64__)
+  switch (level) {
+    case CpuLevel::kAvx512Vnni:
+      return LinearKernelsAvx512Vnni();
+    case CpuLevel::kAvx512:
+      return LinearKernelsAvx512();
+    case CpuLevel::kAvx2:
+      return LinearKernelsAvx2();
+    case CpuLevel::kPortable:
+      break;
+  }
+#else
+  static_cast<void>(level);
+#endif
+  return LinearKernelsPortable();
+}
+
+// The rows of x in tiles of nearly equal height, packed one after another.
+class Tiles {
+ public:
+  Tiles(Device& device, const LinearCpuParams& params, const LinearKernels& kernels)
+      : params_(params),
+        weights_(*params.weights),
+        kernels_(kernels),
+        int8_(weights_.format == LinearFormat::kInt8),
+        max_rows_(int8_ ? kernels.max_rows_int8 : kernels.max_rows),
+        count_((params.n + max_rows_ - 1) / max_rows_) {
+    // A single row of floats is packed as it is.
+    if (int8_ || params.n > 1) Pack(device);
+  }
+
+  std::int64_t count() const { return count_; }
+
+  std::int64_t first_row(std::int64_t tile) const { return params_.n * tile / count_; }
+
+  LinearInput input(std::int64_t tile) const {
+    const std::int64_t first = first_row(tile);
+    const std::int64_t n_blocks = weights_.panels.n_in / kBlock;
+    LinearInput input = {};
+    input.n_rows = static_cast<int>(first_row(tile + 1) - first);
+    if (int8_) {
+      input.codes = codes_ + first * n_blocks * 8;
+      input.start = start_ + first * n_blocks;
+      input.scales = scales_ + first * n_blocks * 2;
+    } else {
+      input.x = packed_ == nullptr ? params_.x : packed_ + first * weights_.n_in;
+    }
+    return input;
+  }
+
+ private:
+  void Pack(Device& device) {
+    const std::int64_t n_blocks = weights_.panels.n_in / kBlock;
+    const std::int64_t words = params_.n * (int8_ ? n_blocks * 11 : weights_.n_in);
+    std::byte* scratch = device.Scratch(static_cast<std::size_t>(words) * 4);
+    if (int8_) {
+      codes_ = reinterpret_cast<std::int32_t*>(scratch);
+      start_ = codes_ + params_.n * n_blocks * 8;
+      scales_ = reinterpret_cast<float*>(start_ + params_.n * n_blocks);
+    } else {
+      packed_ = reinterpret_cast<float*>(scratch);
+    }
+    device.pool().ParallelFor(count_, [this](std::int64_t tile) { PackTile(tile); });
+  }
+
+  void PackTile(std::int64_t tile) const {
+    const LinearInput to = input(tile);
+    PackRows rows = {};
+    rows.x = params_.x + first_row(tile) * weights_.n_in;
+    rows.n_in = weights_.n_in;
+    rows.n_rows = to.n_rows;
+    rows.zero = weights_.zero;
+    rows.packed = const_cast<float*>(to.x);
+    rows.codes = const_cast<std::int32_t*>(to.codes);
+    rows.start = const_cast<std::int32_t*>(to.start);
+    rows.scales = const_cast<float*>(to.scales);
+    (int8_ ? kernels_.quantize : kernels_.pack)(rows);
+  }
+
+  const LinearCpuParams& params_;
+  const LinearWeights& weights_;
+  const LinearKernels& kernels_;
+  const bool int8_;
+  const int max_rows_;
+  const std::int64_t count_;
+  float* packed_ = nullptr;
+  std::int32_t* codes_ = nullptr;
+  std::int32_t* start_ = nullptr;
+  float* scales_ = nullptr;
+};
+
+// Panels [first, last) of the weights.
+LinearPanels Slice(const LinearWeights& w, std::int64_t first, std::int64_t last) {
+  LinearPanels panels = w.panels;
+  panels.data += first * panels.panel_bytes;
+  panels.n_columns = std::min(last * kPanelColumns, w.n_out) - first * kPanelColumns;
+  panels.bias = w.bias.empty() ? nullptr : w.bias.data() + first * kPanelColumns;
+  return panels;
+}
+
+LinearKernel KernelFor(const LinearKernels& kernels, LinearFormat format) {
+  switch (format) {
+    case LinearFormat::kF32:
+      return kernels.f32;
+    case LinearFormat::kBF16:
+      return kernels.bf16;
+    case LinearFormat::kInt8:
+      break;
+  }
+  return kernels.int8;
+}
+
+// How the product is cut into tasks: panels x tiles. Never changes a result.
+struct Cut {
+  std::int64_t panels;  // of a task
+  std::int64_t tiles;   // of a task
+};
+
+Cut ChooseCut(const LinearWeights& w, std::int64_t n_tiles, int n_threads) {
+  constexpr std::int64_t kTaskBytes = 64 << 10;  // of weights: a few microseconds
+  constexpr std::int64_t kPanelsAtOnce = 4;      // that a kernel reads side by side
+  const std::int64_t enough_tasks = 8 * std::int64_t{n_threads};
+  const std::int64_t step = n_tiles == 1 ? kPanelsAtOnce : 2;
+  if (n_threads == 1 && n_tiles == 1) return {w.n_panels(), 1};
+  std::int64_t panels = step;
+  while (panels * w.panels.panel_bytes < kTaskBytes && w.n_panels() > 2 * panels * enough_tasks) {
+    panels *= 2;
+  }
+  const std::int64_t groups = (w.n_panels() + panels - 1) / panels;
+  const std::int64_t row_parts = std::clamp<std::int64_t>(enough_tasks / groups, 1, n_tiles);
+  return {panels, (n_tiles + row_parts - 1) / row_parts};
+}
+
+}  // namespace
+
+void LinearCpu(Device& device, const LinearCpuParams& params) {
+  if (params.n == 0) return;
+  const LinearWeights& w = *params.weights;
+  const LinearKernels kernels = KernelsFor(device.cpu_level());
+  const LinearKernel kernel = KernelFor(kernels, w.format);
+  const Tiles tiles(device, params, kernels);
+  const Cut cut = ChooseCut(w, tiles.count(), device.pool().n_threads());
+  const std::int64_t row_parts = (tiles.count() + cut.tiles - 1) / cut.tiles;
+  const std::int64_t groups = (w.n_panels() + cut.panels - 1) / cut.panels;
+  device.pool().ParallelFor(groups * row_parts, [&](std::int64_t task) {
+    const std::int64_t first = task / row_parts * cut.panels;
+    const LinearPanels panels = Slice(w, first, std::min(first + cut.panels, w.n_panels()));
+    const std::int64_t first_tile = task % row_parts * cut.tiles;
+    const std::int64_t last_tile = std::min(first_tile + cut.tiles, tiles.count());
+    for (std::int64_t tile = first_tile; tile < last_tile; ++tile) {
+      float* out = params.out + tiles.first_row(tile) * w.n_out + first * kPanelColumns;
+      kernel(panels, tiles.input(tile), {out, w.n_out});
+    }
+  });
+}
+
+}  // namespace keyhole

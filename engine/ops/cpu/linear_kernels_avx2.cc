@@ -1,0 +1,47 @@
+// Kernels of Linear for AVX2, FMA and F16C.
+#include <immintrin.h>
+
+#include "engine/ops/cpu/linear_dot_pairs.h"
+#include "engine/ops/cpu/linear_kernels_impl.h"
+#include "engine/ops/cpu/vector_types.h"
+
+namespace keyhole {
+namespace {
+
+struct Avx2Bytes {
+  using B = __m256i;
+  using V = Vectors8::V;
+
+  static inline B Load(const unsigned char* p) {
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static inline B LowNibbles(B b) { return _mm256_and_si256(b, _mm256_set1_epi8(15)); }
+  static inline B HighNibbles(B b) { return LowNibbles(_mm256_srli_epi16(b, 4)); }
+  static inline B MulPairs(B codes, B x) { return _mm256_maddubs_epi16(codes, x); }
+  static inline B SumPairs(B b, short times) {
+    return _mm256_madd_epi16(b, _mm256_set1_epi16(times));
+  }
+  static inline B Add16(B a, B b) { return _mm256_add_epi16(a, b); }
+  static inline B Add32(B a, B b) { return _mm256_add_epi32(a, b); }
+  static inline B Set32(int x) { return _mm256_set1_epi32(x); }
+  static inline V ToFloat(B b) { return _mm256_cvtepi32_ps(b); }
+};
+
+struct Avx2 : Vectors8, PairDot<Avx2Bytes, 2> {
+  using V = Vectors8::V;
+  static constexpr int kMaxRows = 6;
+  static constexpr int kMaxRowsInt8 = 4;
+  static constexpr int kPanelsOneRow = 1;
+  static constexpr int kSums = 12;  // registers that hold sums
+
+  static inline V MulAdd(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+  static inline V LoadHalf(const uint16_t* p) {
+    return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+};
+
+}  // namespace
+
+LinearKernels LinearKernelsAvx2() { return LinearKernelsImpl<Avx2>::Set(); }
+
+}  // namespace keyhole

@@ -1,0 +1,44 @@
+// Weight matrices laid out in panels for the kernels of Linear (linear_kernels.h).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/device/aligned_buffer.h"
+#include "engine/device/thread_pool.h"
+#include "engine/ops/cpu/linear_kernels.h"
+#include "engine/ops/linear.h"
+
+namespace keyhole {
+
+struct LinearWeights {
+  LinearFormat format = LinearFormat::kF32;
+  std::int64_t n_out = 0;
+  std::int64_t n_in = 0;
+  int zero = 0;         // int8: value = scale * (code - zero) + offset
+  LinearPanels panels;  // points into `data` and `bias`
+  AlignedBuffer data;
+  std::vector<float> bias;
+
+  std::int64_t n_panels() const { return (n_out + kPanelColumns - 1) / kPanelColumns; }
+};
+
+struct LinearShape {
+  LinearFormat format;
+  std::int64_t n_out;
+  std::int64_t n_in;
+};
+
+// Errors: RESOURCE_EXHAUSTED where memory is short.
+absl::StatusOr<LinearWeights> PackWeights(ThreadPool& pool,
+                                          const LinearShape& shape,
+                                          const WeightRowReader& rows);
+
+// Errors: as above. REQUIRES: the encoding's blocks divide n_in.
+absl::StatusOr<LinearWeights> PackQuantizedWeights(ThreadPool& pool,
+                                                   std::int64_t n_out,
+                                                   std::int64_t n_in,
+                                                   const QuantizedRows& rows);
+
+}  // namespace keyhole
