@@ -19,6 +19,10 @@ struct RopeRows {
 };
 
 // Rotates x [n, n_heads, head_dim] f32 into `out` (may be x); row i by table row index[i].
-void ApplyRope(Device& device, const at::Tensor& x, RopeRows table, std::span<const std::int32_t> index, at::Tensor& out);
+void ApplyRope(Device& device,
+               const at::Tensor& x,
+               RopeRows table,
+               std::span<const std::int32_t> index,
+               at::Tensor& out);
 
 }  // namespace keyhole
