@@ -132,7 +132,7 @@ absl::StatusOr<GgufTensor> ParseTensor(ByteReader& reader) {
 
 absl::StatusOr<std::uint64_t> TensorBytes(const GgufTensor& tensor) {
   auto size = RowBytes(tensor.type, static_cast<std::uint64_t>(tensor.dims[0]));
-  if (!size) {
+  if (tensor.dims[0] % InfoOf(tensor.type).block_size != 0) {
     return InvalidFile("rows of {} values of tensor {} do not divide into blocks of {}",
                        tensor.dims[0],
                        Printable(tensor.name),

@@ -49,6 +49,7 @@ absl::StatusOr<const Family*> FindFamily(const JsonFields& fields) {
 absl::Status RefuseWindow(const JsonFields& fields, const Family& family, std::int64_t length) {
   // A list of layer types, where there is one, says which layers are windowed.
   if (const nlohmann::json* types = fields.Find("layer_types"); types != nullptr) {
+    if (!types->is_array()) return InvalidFile("\"layer_types\" is not a list");
     for (const nlohmann::json& type : *types) {
       if (type == "full_attention") continue;
       return Unsupported("layer_types other than full_attention are not supported");
@@ -68,7 +69,8 @@ absl::Status RefuseWindow(const JsonFields& fields, const Family& family, std::i
 }
 
 absl::Status RefuseFeatures(const JsonFields& fields) {
-  KEYHOLE_ASSIGN_OR_RETURN(const std::string activation, fields.StringOr("hidden_act", "silu"));
+  KEYHOLE_ASSIGN_OR_RETURN(const std::string_view activation,
+                           fields.StringOr("hidden_act", "silu"));
   if (activation != "silu") {
     return Unsupported("hidden_act \"{}\" is not supported", Printable(activation));
   }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <string>
+#include <string_view>
 
 #include "engine/model/file_error.h"
 #include "engine/status_macros.h"
@@ -37,7 +37,7 @@ absl::Status ReadLlama3(const JsonFields& fields, RopeScaling* scaling) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<RopeScalingKind> ParseKind(const std::string& type) {
+absl::StatusOr<RopeScalingKind> ParseKind(std::string_view type) {
   if (type == "default" || type == "dynamic") return RopeScalingKind::kNone;
   if (type == "linear") return RopeScalingKind::kLinear;
   if (type == "ntk") return RopeScalingKind::kNtk;
@@ -54,8 +54,8 @@ absl::Status ReadScaling(const JsonFields& fields, ModelConfig* config) {
     return Unsupported("partial_rotary_factor of {} is not supported", partial);
   }
   KEYHOLE_ASSIGN_OR_RETURN(config->rope_theta, fields.FloatOr("rope_theta", config->rope_theta));
-  KEYHOLE_ASSIGN_OR_RETURN(const std::string old_type, fields.StringOr("type", "default"));
-  KEYHOLE_ASSIGN_OR_RETURN(const std::string type, fields.StringOr("rope_type", old_type));
+  KEYHOLE_ASSIGN_OR_RETURN(const std::string_view old_type, fields.StringOr("type", "default"));
+  KEYHOLE_ASSIGN_OR_RETURN(const std::string_view type, fields.StringOr("rope_type", old_type));
   RopeScaling& scaling = config->rope_scaling;
   KEYHOLE_ASSIGN_OR_RETURN(scaling.kind, ParseKind(type));
   if (scaling.kind == RopeScalingKind::kNone) return absl::OkStatus();

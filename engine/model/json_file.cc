@@ -98,12 +98,12 @@ absl::StatusOr<bool> JsonFields::BoolOr(std::string_view key, bool fallback) con
   return value->get<bool>();
 }
 
-absl::StatusOr<std::string> JsonFields::StringOr(std::string_view key,
-                                                 std::string_view fallback) const {
+absl::StatusOr<std::string_view> JsonFields::StringOr(std::string_view key,
+                                                      std::string_view fallback) const {
   const nlohmann::json* value = Find(key);
-  if (value == nullptr) return std::string(fallback);
+  if (value == nullptr) return fallback;
   if (!value->is_string()) return WrongType(key, "a string");
-  return value->get<std::string>();
+  return std::string_view(value->get_ref<const std::string&>());
 }
 
 }  // namespace keyhole

@@ -35,7 +35,7 @@ class JsonFields {
   absl::StatusOr<std::int64_t> IntOr(std::string_view key, std::int64_t fallback) const;
   absl::StatusOr<double> FloatOr(std::string_view key, double fallback) const;
   absl::StatusOr<bool> BoolOr(std::string_view key, bool fallback) const;
-  absl::StatusOr<std::string> StringOr(std::string_view key, std::string_view fallback) const;
+  absl::StatusOr<std::string_view> StringOr(std::string_view key, std::string_view fallback) const;
 
  private:
   const nlohmann::json& object_;

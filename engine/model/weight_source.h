@@ -17,12 +17,14 @@ namespace keyhole {
 
 enum class WeightType { kF32, kF16, kBF16, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ4_K, kQ5_K, kQ6_K };
 
-// A row-major matrix [n_rows, n_cols] (n_rows = outputs) or a vector (n_rows = 1), in the file's own encoding.
+// A row-major matrix [n_rows, n_cols] (n_rows = outputs) or a vector (n_rows = 1), in the file's
+// own encoding.
 struct WeightView {
   WeightType type = WeightType::kF32;
   std::int64_t n_rows = 0;
   std::int64_t n_cols = 0;
-  std::span<const std::byte> bytes;  // valid while the source lives; row i starts at i * row_bytes()
+  std::span<const std::byte>
+      bytes;  // valid while the source lives; row i starts at i * row_bytes()
 
   std::size_t row_bytes() const { return bytes.size() / static_cast<std::size_t>(n_rows); }
 };
@@ -30,19 +32,21 @@ struct WeightView {
 // Decodes `row` of `view` to f32. REQUIRES: out.size() == n_cols; 0 <= row < n_rows.
 void DequantizeRow(const WeightView& view, std::int64_t row, std::span<float> out);
 
-// Where a tokenizer comes from: kept apart from the weights, read by LoadTokenizer (tokenizer_loader.h).
+// Where a tokenizer comes from: kept apart from the weights, read by LoadTokenizer
+// (tokenizer_loader.h).
 struct TokenizerSource {
   enum class Kind { kGguf, kHuggingFace, kNone } kind = Kind::kNone;
   std::string path;  // the GGUF file, or the directory of tokenizer.json / tokenizer.model
 };
 
 // Names are the project's own, the same for every file format (see weight_names.h):
-//   token_embedding [vocab, hidden]; output_norm [hidden]; output [vocab, hidden] (absent when tied);
-//   layers.<i>.{attn_norm, ffn_norm} [hidden]; layers.<i>.{q, k, v} [heads * head_dim, hidden];
-//   layers.<i>.{q_bias, k_bias, v_bias}; layers.<i>.{q_norm, k_norm} [head_dim];
-//   layers.<i>.o [hidden, n_heads * head_dim]; layers.<i>.{gate, up} [ffn, hidden]; layers.<i>.down [hidden, ffn].
-// Rows of q, k and their biases are in the half-split RoPE order (GGUF Llama files, which interleave pairs, are read
-// through a row permutation: RowOf tells where logical row i is stored).
+//   token_embedding [vocab, hidden]; output_norm [hidden]; output [vocab, hidden] (absent when
+//   tied); layers.<i>.{attn_norm, ffn_norm} [hidden]; layers.<i>.{q, k, v} [heads * head_dim,
+//   hidden]; layers.<i>.{q_bias, k_bias, v_bias}; layers.<i>.{q_norm, k_norm} [head_dim];
+//   layers.<i>.o [hidden, n_heads * head_dim]; layers.<i>.{gate, up} [ffn, hidden]; layers.<i>.down
+//   [hidden, ffn].
+// Rows of q, k and their biases are in the half-split RoPE order (GGUF Llama files, which
+// interleave pairs, are read through a row permutation: RowOf tells where logical row i is stored).
 // Owner: the model while it loads. Thread: immutable, any thread.
 class WeightSource {
  public:
@@ -67,7 +71,9 @@ struct ModelFileOptions {
 };
 
 // Opens "<path>.gguf", a Hugging Face directory, or "synthetic:<shape>[,seed=N][,layers=N]".
-// Errors: NOT_FOUND; INVALID_ARGUMENT for a malformed file; UNIMPLEMENTED for what is not supported, with the reason.
-absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const std::string& path, const ModelFileOptions& options);
+// Errors: NOT_FOUND; INVALID_ARGUMENT for a malformed file; UNIMPLEMENTED for what is not
+// supported, with the reason.
+absl::StatusOr<std::unique_ptr<WeightSource>> OpenModel(const std::string& path,
+                                                        const ModelFileOptions& options);
 
 }  // namespace keyhole
