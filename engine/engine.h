@@ -33,19 +33,22 @@ struct ModelInfo {
 };
 
 // Owns the model, the KV pages and the engine's threads (engine, executor, text workers).
-// Thread: every method may be called from any thread and none of them waits, save Create, WaitIdle and the destructor.
+// Thread: every method may be called from any thread and none of them waits, save Create, WaitIdle
+// and the destructor.
 class Engine {
  public:
-  // Loads the model. Errors: INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED from the model file; RESOURCE_EXHAUSTED where
-  // memory is short. `observer` may be null and must outlive the engine.
-  static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineConfig& config, EngineObserver* observer);
+  // Loads the model. Errors: INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED from the model file;
+  // RESOURCE_EXHAUSTED where memory is short. `observer` may be null and must outlive the engine.
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineConfig& config,
+                                                        EngineObserver* observer);
   virtual ~Engine() = default;
 
   // Queues a request for tokenising and admission; its events go to `sink`.
   // Errors (the sink is then never called): QUEUE_FULL, DRAINING, REQUEST_ID_IN_USE.
   virtual absl::StatusOr<RequestId> Submit(Request request, std::unique_ptr<ResponseSink> sink) = 0;
 
-  // Stops a request; its pages are free within one step. The sink gets OnFailed(CANCELLED). Unknown ids are ignored.
+  // Stops a request; its pages are free within one step. The sink gets OnFailed(CANCELLED). Unknown
+  // ids are ignored.
   virtual void Cancel(RequestId id) = 0;
 
   // Runs `work` on a text worker. Errors: QUEUE_FULL.

@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/model/model_config.h"
 #include "engine/types.h"
@@ -14,24 +16,24 @@ namespace keyhole {
 
 // How weights are held and multiplied on the CPU.
 enum class WeightMode {
-  kAuto,   // quantised files stay quantised, others bf16
-  kF32,    // reference: dequantised, f32 products
-  kBF16,   // rounded to bf16, f32 sums
-  kInt8,   // blocks of 32 in int8, int8 products
+  kAuto,  // quantised files stay quantised, others bf16
+  kF32,   // reference: dequantised, f32 products
+  kBF16,  // rounded to bf16, f32 sums
+  kInt8,  // blocks of 32 in int8, int8 products
 };
 
 struct ModelSettings {
-  std::string path;              // GGUF file, Hugging Face directory, or synthetic:<shape>
-  std::string name;              // served name; empty: the file's own
+  std::string path;  // GGUF file, Hugging Face directory, or synthetic:<shape>
+  std::string name;  // served name; empty: the file's own
   WeightMode weights = WeightMode::kAuto;
-  std::optional<double> rope_theta;          // replaces the file's
-  std::optional<RopeScaling> rope_scaling;   // replaces the file's
+  std::optional<double> rope_theta;         // replaces the file's
+  std::optional<RopeScaling> rope_scaling;  // replaces the file's
 };
 
 struct KvSettings {
   KvType type = KvType::kBF16;
-  std::int32_t page_size = 64;        // tokens; divides chunk_size
-  std::int64_t memory_bytes = 0;      // 0: half of the machine's available memory
+  std::int32_t page_size = 64;    // tokens; divides chunk_size
+  std::int64_t memory_bytes = 0;  // 0: half of the machine's available memory
 };
 
 struct SelectionSettings {
@@ -39,17 +41,19 @@ struct SelectionSettings {
   std::int32_t initial = 128;
   std::int32_t local = 4096;
   std::int32_t selected = 512;
+  std::optional<PositionMode>
+      positions;  // unset: native up to the trained length, rectified beyond
 };
 
 struct SchedulerSettings {
-  std::int32_t max_context = 0;              // prompt + output; 0: the trained length
-  std::int32_t chunk_size = 512;             // prefill tokens a step; chunks start at its multiples
-  std::int32_t max_running = 32;             // sequences
+  std::int32_t max_context = 0;   // prompt + output; 0: the trained length
+  std::int32_t chunk_size = 512;  // prefill tokens a step; chunks start at its multiples
+  std::int32_t max_running = 32;  // sequences
   std::int32_t max_queued_requests = 256;
   std::int64_t max_queued_tokens = 4'000'000;
   std::int32_t decode_steps_between_chunks = 1;
   std::int32_t default_max_output_tokens = 256;
-  std::int32_t max_output_tokens = 0;        // 0: max_context
+  std::int32_t max_output_tokens = 0;  // 0: max_context
   std::int32_t max_prompt_logprobs = 1024;
 };
 
@@ -59,10 +63,26 @@ struct EngineConfig {
   SelectionSettings selection;
   SchedulerSettings scheduler;
   std::int32_t threads = 0;       // compute threads; 0: all cores
-  std::int32_t text_workers = 1;
+  std::int32_t text_workers = 2;  // with two or more, a long prompt does not hold up answers
 };
 
 // Errors: INVALID_ARGUMENT naming the setting. Checks all that can be checked without the model.
 absl::Status Validate(const EngineConfig& config);
+
+// "name = value", one line for each setting.
+std::vector<std::string> Describe(const EngineConfig& config);
+
+// The lengths that requests must obey, in tokens.
+struct ContextLimits {
+  PositionMode positions = PositionMode::kNative;
+  std::int32_t max_context = 0;
+  std::int32_t max_output = 0;
+  std::int32_t default_max_output = 0;
+};
+
+// From the settings and the length that the model was trained for.
+// Errors: INVALID_ARGUMENT where the context is longer than positions and policy can serve.
+absl::StatusOr<ContextLimits> ResolveContext(const EngineConfig& config,
+                                             std::int64_t trained_length);
 
 }  // namespace keyhole

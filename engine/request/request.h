@@ -79,15 +79,15 @@ struct SelectionParams {
 };
 
 struct Request {
-  Prompt prompt;
-  SamplingParams sampling;
+  Prompt prompt = {};
+  SamplingParams sampling = {};
   bool seed_given = false;
-  StoppingParams stopping;
-  OutputParams output;
-  SelectionParams selection;
-  std::string client_request_id;                 // correlation only; unique while it runs
-  std::string cache_scope;                       // salt of page identities
-  std::string trace_parent;                      // W3C traceparent, put into log lines
+  StoppingParams stopping = {};
+  OutputParams output = {};
+  SelectionParams selection = {};
+  std::string client_request_id = {};            // correlation only; unique while it runs
+  std::string cache_scope = {};                  // salt of page identities
+  std::string trace_parent = {};                 // W3C traceparent, put into log lines
   std::int32_t priority = 0;                     // larger runs first; [-10, 10]
   absl::Time deadline = absl::InfiniteFuture();  // the call's gRPC deadline
 };

@@ -1,9 +1,11 @@
 // The mutable state of one running request.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -21,6 +23,13 @@ enum class SequencePhase {
   kPrefill,  // has all its pages; part of the prompt is still to be computed
   kDecode,   // one token a step
   kEnded,    // out of planning; pages stay until no submitted step refers to them
+};
+
+// What selection did for a sequence, summed over its steps and the layers.
+struct SelectionTally {
+  std::int64_t steps = 0;
+  std::int64_t rows = 0;  // middle rows attended
+  double seconds = 0;     // of the steps it took part in
 };
 
 // Lengths: computed_len() tokens have rows in pages; tokens() are the prompt and the output so far.
@@ -68,7 +77,7 @@ class Sequence {
   absl::Time last_progress = absl::InfinitePast();
   bool in_flight = false;      // a submitted step refers to the pages
   bool reached_model = false;  // the executor may keep state for it
-  std::int64_t selected_rows = 0;
+  SelectionTally selection;
 
  private:
   RequestId id_;

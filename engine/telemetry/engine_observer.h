@@ -19,25 +19,31 @@ struct StepRecord {
   StepTimings timings;
 };
 
-// One request, once it is over.
+// One request, once it is over. Those that Submit itself refused are not told.
 struct RequestRecord {
   RequestId id = 0;
   std::string client_request_id;
   std::string trace_parent;
-  absl::Status status;      // OK: see finished; otherwise why it failed, was refused or cancelled
+  absl::Status status;  // OK: see finished; otherwise why it failed, was refused or cancelled
   bool admitted = false;
-  FinishedEvent finished;   // counts and times are filled in either case
+  FinishedEvent finished;  // counts and times are filled in either case
   absl::Duration time_to_first_token = absl::ZeroDuration();
-  absl::Duration time_per_output_token = absl::ZeroDuration();  // after the first; zero with fewer than two tokens
+  absl::Duration time_per_output_token =
+      absl::ZeroDuration();  // after the first; zero with fewer than two tokens
 };
 
-// Thread: OnStep on the engine thread, OnInterToken and OnRequestEnd on any engine-owned thread; must not block.
+// Thread: OnStep on the engine thread, OnInterToken and OnRequestEnd on any engine-owned thread, on
+// several at once; must not block.
 class EngineObserver {
  public:
   virtual ~EngineObserver() = default;
   virtual void OnStep(const StepRecord& record) = 0;
   virtual void OnInterToken(absl::Duration gap) = 0;
   virtual void OnRequestEnd(const RequestRecord& record) = 0;
+
+  // Why a step, or one sequence of it, failed: for the log only. The client gets a fixed text.
+  // Thread: engine thread.
+  virtual void OnSequenceFailure(RequestId /*id*/, const absl::Status& /*cause*/) {}
 };
 
 // State of the engine at one moment, for gauges and health.
@@ -48,7 +54,8 @@ struct EngineSnapshot {
   std::int64_t kv_pages = 0;
   std::int64_t kv_pages_used = 0;
   std::int64_t kv_page_bytes = 0;
-  absl::Time heartbeat = absl::InfinitePast();  // last turn of the engine thread
+  absl::Time heartbeat = absl::InfinitePast();       // last turn of the engine thread
+  absl::Time step_started = absl::InfiniteFuture();  // of the step that runs, to see a stuck one
   bool draining = false;
 };
 

@@ -1,0 +1,175 @@
+#include "engine/engine_config.h"
+
+#include <algorithm>
+#include <limits>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "engine/status_macros.h"
+
+namespace keyhole {
+namespace {
+
+struct Bound {
+  std::string_view name;
+  std::int64_t value;
+  std::int64_t low;
+  std::int64_t high;
+};
+
+absl::Status CheckBound(const Bound& bound) {
+  if (bound.value >= bound.low && bound.value <= bound.high) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(std::string(bound.name),
+                                                 " is ",
+                                                 bound.value,
+                                                 ", not in [",
+                                                 bound.low,
+                                                 ", ",
+                                                 bound.high,
+                                                 "]"));
+}
+
+std::string_view Name(WeightMode mode) {
+  switch (mode) {
+    case WeightMode::kAuto:
+      return "auto";
+    case WeightMode::kF32:
+      return "f32";
+    case WeightMode::kBF16:
+      return "bf16";
+    case WeightMode::kInt8:
+      return "int8";
+  }
+  return "?";
+}
+
+std::string_view Name(const std::optional<PositionMode>& positions) {
+  if (!positions) return "auto";
+  return *positions == PositionMode::kNative ? "native" : "rectified";
+}
+
+template <class Value>
+std::string Line(std::string_view name, const Value& value) {
+  return absl::StrCat(std::string(name), " = ", value);
+}
+
+std::string Line(std::string_view name, std::string_view value) {
+  return absl::StrCat(std::string(name), " = ", std::string(value));
+}
+
+void DescribeModel(const ModelSettings& model, std::vector<std::string>& lines) {
+  lines.push_back(Line("model.path", std::string_view(model.path)));
+  lines.push_back(Line("model.name", std::string_view(model.name)));
+  lines.push_back(Line("model.weights", Name(model.weights)));
+  if (model.rope_theta) lines.push_back(Line("model.rope_theta", *model.rope_theta));
+  if (model.rope_scaling) {
+    lines.push_back(Line("model.rope_scaling.factor", model.rope_scaling->factor));
+  }
+}
+
+void DescribeScheduler(const SchedulerSettings& scheduler, std::vector<std::string>& lines) {
+  lines.push_back(Line("scheduler.max_context", scheduler.max_context));
+  lines.push_back(Line("scheduler.chunk_size", scheduler.chunk_size));
+  lines.push_back(Line("scheduler.max_running", scheduler.max_running));
+  lines.push_back(Line("scheduler.max_queued_requests", scheduler.max_queued_requests));
+  lines.push_back(Line("scheduler.max_queued_tokens", scheduler.max_queued_tokens));
+  lines.push_back(
+      Line("scheduler.decode_steps_between_chunks", scheduler.decode_steps_between_chunks));
+  lines.push_back(Line("scheduler.default_max_output_tokens", scheduler.default_max_output_tokens));
+  lines.push_back(Line("scheduler.max_output_tokens", scheduler.max_output_tokens));
+  lines.push_back(Line("scheduler.max_prompt_logprobs", scheduler.max_prompt_logprobs));
+}
+
+}  // namespace
+
+absl::Status Validate(const EngineConfig& config) {
+  const SchedulerSettings& scheduler = config.scheduler;
+  constexpr std::int64_t kMaxTokens = std::int64_t{1} << 30;
+  constexpr std::int64_t kMaxBytes = std::numeric_limits<std::int64_t>::max();
+  const Bound bounds[] = {
+      {"kv.page_size", config.kv.page_size, 1, 65536},
+      {"kv.memory_bytes", config.kv.memory_bytes, 0, kMaxBytes},
+      {"selection.initial", config.selection.initial, 0, kMaxTokens},
+      {"selection.local", config.selection.local, 1, kMaxTokens},
+      {"selection.selected", config.selection.selected, 0, kMaxTokens},
+      {"scheduler.max_context", scheduler.max_context, 0, kMaxTokens},
+      {"scheduler.chunk_size", scheduler.chunk_size, 1, 65536},
+      {"scheduler.max_running", scheduler.max_running, 1, 4096},
+      {"scheduler.max_queued_requests", scheduler.max_queued_requests, 1, 1 << 20},
+      {"scheduler.max_queued_tokens", scheduler.max_queued_tokens, 1, kMaxBytes},
+      {"scheduler.decode_steps_between_chunks", scheduler.decode_steps_between_chunks, 0, 1024},
+      {"scheduler.default_max_output_tokens", scheduler.default_max_output_tokens, 1, kMaxTokens},
+      {"scheduler.max_output_tokens", scheduler.max_output_tokens, 0, kMaxTokens},
+      {"scheduler.max_prompt_logprobs", scheduler.max_prompt_logprobs, 0, 1 << 20},
+      {"threads", config.threads, 0, 4096},
+      {"text_workers", config.text_workers, 1, 64},
+  };
+  for (const Bound& bound : bounds) KEYHOLE_RETURN_IF_ERROR(CheckBound(bound));
+  if (scheduler.chunk_size % config.kv.page_size != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("kv.page_size ",
+                                                   config.kv.page_size,
+                                                   " does not divide scheduler.chunk_size ",
+                                                   scheduler.chunk_size));
+  }
+  if (scheduler.max_queued_tokens < scheduler.max_context) {
+    return absl::InvalidArgumentError(absl::StrCat("scheduler.max_queued_tokens ",
+                                                   scheduler.max_queued_tokens,
+                                                   " is below scheduler.max_context ",
+                                                   scheduler.max_context,
+                                                   ": the longest prompt could never wait"));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<std::string> Describe(const EngineConfig& config) {
+  std::vector<std::string> lines;
+  DescribeModel(config.model, lines);
+  lines.push_back(
+      Line("kv.type", std::string_view(config.kv.type == KvType::kF32 ? "f32" : "bf16")));
+  lines.push_back(Line("kv.page_size", config.kv.page_size));
+  lines.push_back(Line("kv.memory_bytes", config.kv.memory_bytes));
+  lines.push_back(Line("selection.policy", std::string_view(config.selection.policy)));
+  lines.push_back(Line("selection.initial", config.selection.initial));
+  lines.push_back(Line("selection.local", config.selection.local));
+  lines.push_back(Line("selection.selected", config.selection.selected));
+  lines.push_back(Line("selection.positions", Name(config.selection.positions)));
+  DescribeScheduler(config.scheduler, lines);
+  lines.push_back(Line("threads", config.threads));
+  lines.push_back(Line("text_workers", config.text_workers));
+  return lines;
+}
+
+absl::StatusOr<ContextLimits> ResolveContext(const EngineConfig& config,
+                                             std::int64_t trained_length) {
+  const SchedulerSettings& scheduler = config.scheduler;
+  constexpr std::int64_t kMaxContext = std::int64_t{1} << 30;
+  ContextLimits limits;
+  limits.max_context = scheduler.max_context > 0
+                           ? scheduler.max_context
+                           : static_cast<std::int32_t>(std::min(trained_length, kMaxContext));
+  const bool longer = limits.max_context > trained_length;
+  // Policy full attends to every row: it has no bound that positions could be rectified to.
+  const bool may_rectify = config.selection.policy != "full";
+  limits.positions = config.selection.positions.value_or(
+      longer && may_rectify ? PositionMode::kRectified : PositionMode::kNative);
+  if (limits.positions == PositionMode::kNative && longer) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("scheduler.max_context is ",
+                     limits.max_context,
+                     " and the model was trained for ",
+                     trained_length,
+                     " tokens: native positions end there. Choose a shorter context, RoPE scaling, "
+                     "or a selection policy with rectified positions"));
+  }
+  if (limits.max_context < 2) {
+    return absl::InvalidArgumentError("the context must have room for a prompt and an answer");
+  }
+  limits.max_output = limits.max_context - 1;
+  if (scheduler.max_output_tokens > 0) {
+    limits.max_output = std::min(limits.max_output, scheduler.max_output_tokens);
+  }
+  limits.default_max_output = std::min(limits.max_output, scheduler.default_max_output_tokens);
+  return limits;
+}
+
+}  // namespace keyhole

@@ -1,0 +1,37 @@
+// The parts that an engine is made of: from a model file, or from a test.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "absl/functional/any_invocable.h"
+#include "engine/engine.h"
+#include "engine/runtime/clock.h"
+#include "engine/runtime/prompt_encoder.h"
+#include "engine/runtime/step_executor.h"
+#include "engine/tokenizer/tokenizer.h"
+
+namespace keyhole {
+
+struct EngineDependencies {
+  ModelInfo model;  // with all limits filled in
+  std::unique_ptr<Tokenizer> tokenizer;
+  ChatRenderer render_chat;  // empty: no chat template
+  std::unique_ptr<StepExecutor> executor;
+
+  std::int32_t n_pages = 0;
+  std::int64_t page_bytes = 0;                    // for the snapshot
+  absl::AnyInvocable<void(PageId)> on_page_free;  // engine thread; may be empty
+  std::unique_ptr<const Clock> clock;             // null: the system's
+  std::function<std::uint64_t()> draw_seed;       // any thread; empty: random
+  EngineObserver* observer = nullptr;             // may be null; outlives the engine
+};
+
+// An engine of the given parts, with its threads running. Of `config` it reads the scheduler's
+// settings, kv.page_size and text_workers. REQUIRES: tokenizer and executor are set.
+// Errors: INVALID_ARGUMENT from Validate.
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const EngineConfig& config,
+                                                   EngineDependencies dependencies);
+
+}  // namespace keyhole

@@ -1,0 +1,208 @@
+#include "engine/runtime/serving_engine.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "engine/request/error.h"
+#include "engine/status_macros.h"
+
+namespace keyhole {
+namespace {
+
+// The heartbeat comes at least this often, also when nothing happens.
+constexpr absl::Duration kLongestWait = absl::Milliseconds(250);
+
+// Seeds need to differ, not to be secret.
+std::uint64_t RandomSeed() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32) | device();
+}
+
+EngineDependencies WithDefaults(EngineDependencies parts) {
+  if (!parts.clock) parts.clock = std::make_unique<SystemClock>();
+  if (!parts.draw_seed) parts.draw_seed = RandomSeed;
+  return parts;
+}
+
+RequestLimits LimitsOf(const EngineConfig& config, const EngineDependencies& parts) {
+  const std::int64_t capacity = std::int64_t{parts.n_pages} * config.kv.page_size;
+  return {.vocab_size = static_cast<std::int32_t>(parts.model.config.vocab_size),
+          .max_context = parts.model.max_context,
+          .max_output = parts.model.max_output,
+          .default_max_output = parts.model.default_max_output,
+          .max_prompt_logprobs = parts.model.max_prompt_logprobs,
+          .kv_capacity = static_cast<std::int32_t>(
+              std::min<std::int64_t>(capacity, std::numeric_limits<std::int32_t>::max()))};
+}
+
+AdmissionLimits AdmissionLimitsOf(const EngineConfig& config, const EngineDependencies& parts) {
+  return {.page_size = config.kv.page_size,
+          .n_pages = parts.n_pages,
+          .max_queued_requests = config.scheduler.max_queued_requests,
+          .max_queued_tokens = config.scheduler.max_queued_tokens};
+}
+
+SchedulerLimits SchedulerLimitsOf(const EngineConfig& config) {
+  return {.chunk_size = config.scheduler.chunk_size,
+          .page_size = config.kv.page_size,
+          .max_running = config.scheduler.max_running,
+          .decode_steps_between_chunks = config.scheduler.decode_steps_between_chunks};
+}
+
+absl::Status TextQueueFullError() {
+  return MakeError(absl::StatusCode::kResourceExhausted,
+                   "Too much text waits to be tokenised.",
+                   {.reason = std::string(reason::kQueueFull), .retry_after = absl::Seconds(1)});
+}
+
+}  // namespace
+
+ServingEngine::ServingEngine(const EngineConfig& config, EngineDependencies dependencies)
+    : parts_(WithDefaults(std::move(dependencies))),
+      limits_(LimitsOf(config, parts_)),
+      encoder_(parts_.tokenizer.get(), parts_.render_chat),
+      registry_(AdmissionLimitsOf(config, parts_)),
+      pool_(parts_.n_pages, std::move(parts_.on_page_free)) {
+  hub_ = std::make_unique<ResponseHub>(
+      &registry_, &inbox_, [this](TextWorkers::Task task) { workers_->Deliver(std::move(task)); });
+  workers_ =
+      std::make_unique<TextWorkers>(config.text_workers, config.scheduler.max_queued_requests);
+  executor_ = std::make_unique<ExecutorThread>(parts_.executor.get(), [this] { inbox_.Wake(); });
+  loop_ = std::make_unique<StepLoop>(SchedulerLimitsOf(config),
+                                     StepLoopContext{.clock = parts_.clock.get(),
+                                                     .pool = &pool_,
+                                                     .runner = executor_.get(),
+                                                     .output = hub_.get(),
+                                                     .registry = &registry_,
+                                                     .observer = parts_.observer,
+                                                     .end_tokens = parts_.tokenizer->end_tokens()});
+  engine_thread_ = std::thread([this] { RunEngineThread(); });
+}
+
+ServingEngine::~ServingEngine() {
+  registry_.StartDrain();
+  workers_->CloseWork();  // no Prepare after this: nothing can arrive any more
+  inbox_.StopEngine();
+  engine_thread_.join();
+  registry_.WaitEmpty(absl::InfiniteFuture());  // the last events
+  workers_.reset();
+}
+
+absl::StatusOr<RequestId> ServingEngine::Submit(Request request,
+                                                std::unique_ptr<ResponseSink> sink) {
+  KEYHOLE_ASSIGN_OR_RETURN(const RequestId id, registry_.Open(request.client_request_id));
+  if (!request.seed_given) request.sampling.seed = parts_.draw_seed();
+  const absl::Time now = parts_.clock->Now();
+  const StreamContext context{.tokenizer = parts_.tokenizer.get(),
+                              .observer = parts_.observer,
+                              .n_layers = static_cast<std::int32_t>(
+                                  std::max<std::int64_t>(1, parts_.model.config.n_layers))};
+  hub_->Open(id, std::make_unique<ResponseStream>(id, request, now, std::move(sink), context));
+  const bool queued = workers_->TryRun([this, id, now, moved = std::move(request)]() mutable {
+    Prepare(id, std::move(moved), now);
+  });
+  if (queued) return id;
+  hub_->Drop(id);
+  registry_.Forget(id);
+  return TextQueueFullError();
+}
+
+void ServingEngine::Prepare(RequestId id, Request request, absl::Time submitted) {
+  std::int32_t prompt_tokens = 0;
+  const auto prepare = [&]() -> absl::StatusOr<std::unique_ptr<Sequence>> {
+    if (registry_.cancelled(id)) return CancelledError();
+    if (parts_.clock->Now() >= request.deadline) return DeadlineError();
+    KEYHOLE_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, encoder_.Encode(request.prompt));
+    prompt_tokens = static_cast<std::int32_t>(prompt.size());
+    return MakeSequence(id, std::move(request), std::move(prompt));
+  };
+  auto sequence = prepare();
+  if (sequence.ok()) {
+    (*sequence)->submitted = submitted;
+    inbox_.Arrive(*std::move(sequence));
+    return;
+  }
+  const bool has_reason = sequence.status().code() != absl::StatusCode::kInternal;
+  hub_->Send(id,
+             EndEvent{.status = has_reason ? std::move(sequence).status() : InternalError(),
+                      .prompt_tokens = prompt_tokens,
+                      .selection = {},
+                      .time = parts_.clock->Now()});
+}
+
+absl::StatusOr<std::unique_ptr<Sequence>> ServingEngine::MakeSequence(RequestId id,
+                                                                      Request request,
+                                                                      std::vector<TokenId> prompt) {
+  KEYHOLE_RETURN_IF_ERROR(CheckRequest(request, prompt, limits_));
+  const auto prompt_len = static_cast<std::int32_t>(prompt.size());
+  const OutputBudget budget = ResolveOutputBudget(request.stopping, prompt_len, limits_);
+  KEYHOLE_RETURN_IF_ERROR(registry_.Admit(id,
+                                          {.prompt_len = prompt_len,
+                                           .max_output = budget.max_output,
+                                           .time_left = request.deadline - parts_.clock->Now()}));
+  request.prompt = Prompt();  // the text is not needed any more
+  return std::make_unique<Sequence>(id, std::move(request), std::move(prompt), budget);
+}
+
+void ServingEngine::Cancel(RequestId id) {
+  if (registry_.Cancel(id)) inbox_.Cancel(id);
+}
+
+absl::Status ServingEngine::RunOnTextWorker(absl::AnyInvocable<void()> work) {
+  return workers_->TryRun(std::move(work)) ? absl::OkStatus() : TextQueueFullError();
+}
+
+void ServingEngine::Drain(absl::Time deadline) {
+  registry_.StartDrain();
+  inbox_.Drain(deadline);
+}
+
+bool ServingEngine::WaitIdle(absl::Time deadline) { return registry_.WaitEmpty(deadline); }
+
+EngineSnapshot ServingEngine::Snapshot() const {
+  const RequestRegistry::Counts counts = registry_.counts();
+  EngineSnapshot snapshot;
+  snapshot.running_requests = counts.running;
+  snapshot.waiting_requests = counts.waiting;
+  snapshot.waiting_tokens = counts.waiting_tokens;
+  snapshot.draining = counts.draining;
+  snapshot.kv_pages = parts_.n_pages;
+  snapshot.kv_page_bytes = parts_.page_bytes;
+  const std::lock_guard lock(status_mutex_);
+  snapshot.kv_pages_used = status_.pages_used;
+  snapshot.heartbeat = status_.heartbeat;
+  snapshot.step_started = status_.step_started;
+  return snapshot;
+}
+
+absl::StatusOr<std::vector<TokenId>> ServingEngine::TokenizePrompt(const Prompt& prompt) const {
+  return encoder_.Encode(prompt);
+}
+
+void ServingEngine::RunEngineThread() {
+  bool stopping = false;
+  while (!stopping || !loop_->idle()) {
+    EngineMail mail = inbox_.Take();
+    stopping = stopping || mail.stop;
+    loop_->Turn(std::move(mail));
+    if (stopping) loop_->EndAll();
+    PublishStatus();
+    if (stopping && loop_->idle()) return;
+    const absl::Duration wait = loop_->next_deadline() - parts_.clock->Now();
+    if (wait > absl::ZeroDuration()) inbox_.Wait(std::min(wait, kLongestWait));
+  }
+}
+
+void ServingEngine::PublishStatus() {
+  const std::lock_guard lock(status_mutex_);
+  status_ = loop_->status();
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const EngineConfig& config,
+                                                   EngineDependencies dependencies) {
+  KEYHOLE_RETURN_IF_ERROR(Validate(config));
+  return std::make_unique<ServingEngine>(config, std::move(dependencies));
+}
+
+}  // namespace keyhole

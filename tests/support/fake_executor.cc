@@ -1,0 +1,154 @@
+#include "tests/support/fake_executor.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "engine/status_macros.h"
+
+namespace keyhole::testing {
+namespace {
+
+// Knuth's multiplier of MMIX: a good enough mixture for a fake answer.
+std::uint64_t Mix(std::uint64_t hash, std::uint64_t value) {
+  hash = (hash ^ value) * 6364136223846793005ULL + 1442695040888963407ULL;
+  return hash ^ (hash >> 29);
+}
+
+}  // namespace
+
+absl::StatusOr<StepResult> FakeExecutor::Run(const ModelInput& input) {
+  std::int64_t step = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    step = n_steps_++;
+  }
+  CheckInput(input);
+  if (options_.step_delay > absl::ZeroDuration()) absl::SleepFor(options_.step_delay);
+  if (options_.before_step) KEYHOLE_RETURN_IF_ERROR(options_.before_step(step));
+  StepResult result;
+  for (const SequenceSlice& slice : input.sequences) {
+    CheckSlice(input, slice);
+    WriteRows(input, slice);
+    CheckRows(slice);
+    computed_[slice.id] = slice.kv_len + slice.q_len;
+    result.sequences.push_back(Answer(slice));
+  }
+  result.timings.total_seconds = absl::ToDoubleSeconds(options_.step_delay);
+  return result;
+}
+
+std::vector<std::string> FakeExecutor::violations() const {
+  const std::lock_guard lock(mutex_);
+  return violations_;
+}
+
+std::int64_t FakeExecutor::n_steps() const {
+  const std::lock_guard lock(mutex_);
+  return n_steps_;
+}
+
+void FakeExecutor::Violate(const SequenceSlice& slice, const std::string& what) {
+  const std::lock_guard lock(mutex_);
+  violations_.push_back(absl::StrCat("request ", slice.id, ": ", what));
+}
+
+void FakeExecutor::CheckInput(const ModelInput& input) {
+  for (const RequestId id : input.ended) computed_.erase(id);
+  std::int32_t rows = 0;
+  std::int32_t prefills = 0;
+  for (const SequenceSlice& slice : input.sequences) {
+    if (slice.q_begin != rows) Violate(slice, "the slices leave a gap or overlap");
+    rows += slice.q_len;
+    prefills += slice.kv_len < slice.prompt_len ? 1 : 0;
+    if (prefills > 1) Violate(slice, "more than one prefill chunk");
+  }
+  if (rows != std::ssize(input.token_ids) || rows != std::ssize(input.positions) || rows == 0) {
+    Violate({}, "rows and slices differ, or there are none");
+  }
+}
+
+void FakeExecutor::CheckSlice(const ModelInput& input, const SequenceSlice& slice) {
+  const auto known = computed_.find(slice.id);
+  const std::int32_t computed = known == computed_.end() ? 0 : known->second;
+  if (slice.kv_len != computed) Violate(slice, "tokens were left out or computed twice");
+  const std::int32_t end = slice.kv_len + slice.q_len;
+  if (slice.kv_len < slice.prompt_len) {
+    const std::int32_t full = std::min(slice.prompt_len - slice.kv_len, options_.chunk_size);
+    if (slice.kv_len % options_.chunk_size != 0) Violate(slice, "a chunk off the grid");
+    if (slice.q_len != full) Violate(slice, "a chunk was split");
+  } else if (slice.q_len != 1 || end != std::ssize(slice.tokens)) {
+    Violate(slice, "a decode row that is not the last token");
+  }
+  if (slice.sample != (end >= slice.prompt_len)) Violate(slice, "sampling in the wrong place");
+  if (std::ssize(slice.pages) * options_.page_size < end) Violate(slice, "too few pages");
+  for (std::int32_t row = 0; row < slice.q_len; ++row) {
+    if (input.positions[slice.q_begin + row] != slice.kv_len + row ||
+        input.token_ids[slice.q_begin + row] != slice.tokens[slice.kv_len + row]) {
+      Violate(slice, "a row that is not the sequence's");
+    }
+  }
+}
+
+void FakeExecutor::WriteRows(const ModelInput& input, const SequenceSlice& slice) {
+  for (std::int32_t row = 0; row < slice.q_len; ++row) {
+    const std::int32_t position = slice.kv_len + row;
+    rows_[{slice.pages[position / options_.page_size], position % options_.page_size}] =
+        input.token_ids[slice.q_begin + row];
+  }
+}
+
+void FakeExecutor::CheckRows(const SequenceSlice& slice) {
+  for (std::int32_t position = 0; position < slice.kv_len + slice.q_len; ++position) {
+    const auto row =
+        rows_.find({slice.pages[position / options_.page_size], position % options_.page_size});
+    if (row == rows_.end() || row->second != slice.tokens[position]) {
+      Violate(slice, absl::StrCat("the row of token ", position, " was overwritten"));
+      return;
+    }
+  }
+}
+
+SequenceResult FakeExecutor::Answer(const SequenceSlice& slice) const {
+  SequenceResult result;
+  result.id = slice.id;
+  if (options_.before_sequence) result.status = options_.before_sequence(slice);
+  if (!result.status.ok()) return result;
+  for (std::int32_t i = 0; i < slice.prompt_logprob_count; ++i) {
+    const std::int32_t position = slice.kv_len + slice.prompt_logprob_first + i;
+    TokenInfo info;
+    info.chosen = {.token = slice.tokens[position + 1], .logprob = -0.5F * position};
+    result.prompt_logprobs.push_back(std::move(info));
+  }
+  if (slice.sample) {
+    result.sampled = true;
+    result.token.chosen = {.token = NextToken(slice), .logprob = -0.25F};
+  }
+  return result;
+}
+
+TokenId FakeExecutor::NextToken(const SequenceSlice& slice) const {
+  const auto output_len = static_cast<std::int32_t>(slice.tokens.size()) - slice.prompt_len;
+  if (options_.answer == FakeModelOptions::Answer::kEcho) {
+    const bool over = output_len >= slice.prompt_len;
+    if (over && !slice.forbid_end && !slice.request->stopping.ignore_eos) return options_.end_token;
+    return slice.tokens[output_len % slice.prompt_len];
+  }
+  std::uint64_t hash = slice.request->sampling.seed;
+  for (std::int32_t position = 0; position < slice.kv_len + slice.q_len; ++position) {
+    const std::pair slot{slice.pages[position / options_.page_size], position % options_.page_size};
+    hash = Mix(hash, static_cast<std::uint64_t>(rows_.at(slot)));
+  }
+  while (true) {
+    const auto token = static_cast<TokenId>((hash >> 20) % options_.vocab_size);
+    if (!slice.forbid_end || !IsEnd(slice, token)) return token;
+    hash = Mix(hash, 1);
+  }
+}
+
+bool FakeExecutor::IsEnd(const SequenceSlice& slice, TokenId token) const {
+  const auto& stops = slice.request->stopping.stop_token_ids;
+  return token == options_.end_token || std::find(stops.begin(), stops.end(), token) != stops.end();
+}
+
+}  // namespace keyhole::testing

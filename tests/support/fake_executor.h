@@ -1,0 +1,67 @@
+// A model without a model: deterministic tokens, pages that are checked, delays and failures.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/runtime/step_executor.h"
+
+namespace keyhole::testing {
+
+struct FakeModelOptions {
+  enum class Answer {
+    kEcho,  // the prompt again, token by token, then the end token
+    kHash,  // each token from a hash of all tokens before it, read back from the pages
+  };
+  Answer answer = Answer::kEcho;
+  std::int32_t vocab_size = 259;
+  TokenId end_token = 257;
+  std::int32_t page_size = 64;
+  std::int32_t chunk_size = 512;
+  absl::Duration step_delay = absl::ZeroDuration();  // real time, each step
+
+  // Called before each step with its number, from 0; a failed status fails the step.
+  std::function<absl::Status(std::int64_t step)> before_step;
+  // A failed status fails this sequence alone.
+  std::function<absl::Status(const SequenceSlice&)> before_sequence;
+};
+
+// Keeps a token in each slot of each page, as a model keeps K and V there: a page that two
+// sequences write is found out by the one that reads it. Checks what ModelInput promises. Thread:
+// Run on one thread; the rest any.
+class FakeExecutor final : public StepExecutor {
+ public:
+  explicit FakeExecutor(FakeModelOptions options) : options_(std::move(options)) {}
+
+  absl::StatusOr<StepResult> Run(const ModelInput& input) override;
+
+  // Broken promises of the inputs so far; empty when all is well.
+  std::vector<std::string> violations() const;
+  std::int64_t n_steps() const;
+
+ private:
+  void CheckInput(const ModelInput& input);
+  void CheckSlice(const ModelInput& input, const SequenceSlice& slice);
+  void WriteRows(const ModelInput& input, const SequenceSlice& slice);
+  void CheckRows(const SequenceSlice& slice);
+  SequenceResult Answer(const SequenceSlice& slice) const;
+  TokenId NextToken(const SequenceSlice& slice) const;
+  bool IsEnd(const SequenceSlice& slice, TokenId token) const;
+  void Violate(const SequenceSlice& slice, const std::string& what);
+
+  const FakeModelOptions options_;
+  std::map<std::pair<PageId, std::int32_t>, TokenId> rows_;  // by page and slot
+  std::map<RequestId, std::int32_t> computed_;               // of sequences that are alive
+  mutable std::mutex mutex_;                                 // guards what follows
+  std::vector<std::string> violations_;
+  std::int64_t n_steps_ = 0;
+};
+
+}  // namespace keyhole::testing

@@ -1,0 +1,106 @@
+#include "tests/support/model_runner.h"
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/model/load_model.h"
+#include "engine/selection/policy_registry.h"
+#include "engine/status_macros.h"
+
+namespace keyhole {
+
+ModelRunner::ModelRunner(const RunnerOptions& options, std::unique_ptr<HostStore> store)
+    : options_(options),
+      device_(options.n_threads, options.cpu_level.value_or(DetectCpuLevel())),
+      store_(std::move(store)),
+      next_page_(store_->n_pages()) {}
+
+absl::StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(
+    std::shared_ptr<const WeightSource> source, const RunnerOptions& options) {
+  const ModelConfig& config = source->config();
+  KvLayout layout;
+  layout.n_layers = static_cast<std::int32_t>(config.n_layers);
+  layout.n_kv_heads = static_cast<std::int32_t>(config.n_kv_heads);
+  layout.head_dim = static_cast<std::int32_t>(config.head_dim);
+  layout.page_size = options.page_size;
+  layout.type = options.kv;
+  // Every sequence may leave a part of its last page empty.
+  const std::int32_t n_pages = 2 * PagesForTokens(options.n_tokens, options.page_size) + 32;
+  KEYHOLE_ASSIGN_OR_RETURN(std::unique_ptr<HostStore> store, HostStore::Create(layout, n_pages));
+  std::unique_ptr<ModelRunner> runner(new ModelRunner(options, std::move(store)));
+  ModelParts parts;
+  parts.source = std::move(source);
+  parts.weights = options.weights;
+  parts.device = &runner->device_;
+  parts.store = runner->store_.get();
+  parts.max_context = options.n_tokens;
+  KEYHOLE_ASSIGN_OR_RETURN(parts.policy, MakeSelectionPolicy("full"));
+  KEYHOLE_ASSIGN_OR_RETURN(runner->model_, LoadModel(std::move(parts)));
+  return runner;
+}
+
+std::int32_t ModelRunner::AddSequence(std::int32_t capacity) {
+  Sequence& sequence = sequences_.emplace_back();
+  for (std::int32_t i = PagesForTokens(capacity, options_.page_size); i > 0; --i) {
+    sequence.pages.push_back(--next_page_);
+  }
+  sequence.tokens.reserve(capacity);
+  return static_cast<std::int32_t>(sequences_.size()) - 1;
+}
+
+void ModelRunner::AddSlice(const RunnerSlice& slice, ModelInput& input) {
+  Sequence& sequence = sequences_[slice.sequence];
+  SequenceSlice& out = input.sequences.emplace_back();
+  out.id = slice.sequence;
+  out.q_begin = static_cast<std::int32_t>(input.token_ids.size());
+  out.q_len = static_cast<std::int32_t>(slice.tokens.size());
+  out.kv_len = static_cast<std::int32_t>(sequence.tokens.size());
+  out.pages = sequence.pages;
+  out.request = &request_;
+  out.sample = true;
+  // The last row comes from `sample`.
+  out.prompt_logprob_count = slice.all_logits ? out.q_len - 1 : 0;
+  for (const TokenId token : slice.tokens) {
+    input.positions.push_back(static_cast<std::int32_t>(sequence.tokens.size()));
+    input.token_ids.push_back(token);
+    sequence.tokens.push_back(token);
+  }
+  out.prompt_len = static_cast<std::int32_t>(sequence.tokens.size());
+  out.tokens = sequence.tokens;
+}
+
+absl::StatusOr<std::span<const float>> ModelRunner::Step(std::span<const RunnerSlice> slices) {
+  const c10::InferenceMode no_gradients;
+  ModelInput input;
+  for (const RunnerSlice& slice : slices) AddSlice(slice, input);
+  StepResult result;
+  result.sequences.resize(input.sequences.size());
+  KEYHOLE_ASSIGN_OR_RETURN(const at::Tensor logits, model_->Forward(input, result));
+  for (const SequenceResult& sequence : result.sequences) KEYHOLE_RETURN_IF_ERROR(sequence.status);
+  timings_.linear_seconds += result.timings.linear_seconds;
+  timings_.attention_seconds += result.timings.attention_seconds;
+  timings_.selection_seconds += result.timings.selection_seconds;
+  return std::span(logits.const_data_ptr<float>(), logits.numel());
+}
+
+absl::StatusOr<std::span<const float>> ModelRunner::Prefill(std::int32_t sequence,
+                                                            std::span<const TokenId> tokens) {
+  std::span<const float> logits;
+  while (!tokens.empty()) {
+    const auto done = static_cast<std::int32_t>(sequences_[sequence].tokens.size());
+    const std::size_t room = options_.chunk_size - done % options_.chunk_size;
+    const RunnerSlice slice = {sequence, tokens.first(std::min(room, tokens.size()))};
+    KEYHOLE_ASSIGN_OR_RETURN(logits, Step({&slice, 1}));
+    tokens = tokens.subspan(slice.tokens.size());
+  }
+  return logits;
+}
+
+void ModelRunner::Truncate(std::int32_t sequence, std::int32_t length) {
+  sequences_[sequence].tokens.resize(length);
+}
+
+}  // namespace keyhole

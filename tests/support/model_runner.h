@@ -1,0 +1,83 @@
+// Runs a model step by step without an engine: pages, page tables and batches by hand.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/batch/model_input.h"
+#include "engine/device/device.h"
+#include "engine/engine_config.h"
+#include "engine/kv/host_store.h"
+#include "engine/model/model.h"
+#include "engine/model/weight_source.h"
+
+namespace keyhole {
+
+struct RunnerOptions {
+  WeightMode weights = WeightMode::kF32;
+  KvType kv = KvType::kF32;
+  int n_threads = 0;  // 0: all cores
+  std::optional<CpuLevel> cpu_level;
+  std::int32_t chunk_size = 512;
+  std::int32_t n_tokens = 0;  // room of all sequences together
+  std::int32_t page_size = 64;
+};
+
+// Tokens to append to one sequence in one step.
+struct RunnerSlice {
+  std::int32_t sequence = 0;
+  std::span<const TokenId> tokens;
+  bool all_logits = false;  // of every token, not only of the last
+};
+
+// Every error and every failed sequence is an error of the call.
+class ModelRunner {
+ public:
+  // Policy `full`, native positions.
+  static absl::StatusOr<std::unique_ptr<ModelRunner>> Create(
+      std::shared_ptr<const WeightSource> source, const RunnerOptions& options);
+
+  // An empty sequence with room for `capacity` tokens. Its pages are not neighbours.
+  std::int32_t AddSequence(std::int32_t capacity);
+
+  // One step over several sequences. Logits [rows, vocab_size] in the order of `slices`, valid
+  // until the next call.
+  absl::StatusOr<std::span<const float>> Step(std::span<const RunnerSlice> slices);
+
+  // Appends tokens in chunks that start at multiples of chunk_size; logits [vocab_size] of the last
+  // one.
+  absl::StatusOr<std::span<const float>> Prefill(std::int32_t sequence,
+                                                 std::span<const TokenId> tokens);
+
+  // The tokens so far are forgotten beyond `length`.
+  void Truncate(std::int32_t sequence, std::int32_t length);
+
+  const StepTimings& timings() const { return timings_; }  // of all steps together
+  std::int64_t vocab_size() const { return model_->config().vocab_size; }
+  Model& model() { return *model_; }
+
+ private:
+  struct Sequence {
+    std::vector<PageId> pages;
+    std::vector<TokenId> tokens;
+  };
+
+  ModelRunner(const RunnerOptions& options, std::unique_ptr<HostStore> store);
+  void AddSlice(const RunnerSlice& slice, ModelInput& input);
+
+  RunnerOptions options_;
+  Device device_;
+  std::unique_ptr<HostStore> store_;
+  std::unique_ptr<Model> model_;
+  std::vector<Sequence> sequences_;
+  PageId next_page_;
+  Request request_;
+  StepTimings timings_;
+};
+
+}  // namespace keyhole
