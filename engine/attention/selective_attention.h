@@ -1,10 +1,9 @@
-// Attention of one layer over paged KV: append, select, fetch, attend. Names no policy and no device.
+// Attention of one layer over paged KV: append, select, attend. Names no policy and no device.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
-#include "absl/status/status.h"
 #include "engine/batch/model_input.h"
 #include "engine/device/device.h"
 #include "engine/kv/host_store.h"
@@ -12,47 +11,52 @@
 #include "engine/model/rope_table.h"
 #include "engine/selection/selection_policy.h"
 
+namespace at {
+class Tensor;
+}
+
 namespace keyhole {
 
 struct AttentionSettings {
   PositionMode positions = PositionMode::kNative;
   SelectionSizes sizes;
+  std::int32_t max_selected = 8192;  // a request's own budget is clamped to this
 };
 
-// Keys in pages: rotated at the token's own position in native mode, un-rotated in rectified mode.
+// The three projections of one layer and where attention writes. f32, rows as packed in the step.
+struct LayerProjections {
+  const at::Tensor* q = nullptr;  // [n_tokens, n_heads, head_dim], un-rotated
+  const at::Tensor* k = nullptr;  // [n_tokens, n_kv_heads, head_dim], un-rotated
+  const at::Tensor* v = nullptr;  // [n_tokens, n_kv_heads, head_dim]
+  at::Tensor* out = nullptr;      // [n_tokens, n_heads * head_dim]
+};
+
+// Keys in pages: rotated at the token's own position in native mode.
 // Owner: the model. Thread: executor only.
 class SelectiveAttention {
  public:
   SelectiveAttention(const ModelConfig& config,
                      const AttentionSettings& settings,
-                     const RopeTable* rope,       // outlives this object
-                     HostStore* store,            // outlives this object
+                     const RopeTable* rope,  // outlives this object
+                     HostStore* store,       // outlives this object
                      std::unique_ptr<SelectionPolicy> policy);
   ~SelectiveAttention();
 
-  // q [n_tokens, n_heads, head_dim], k and v [n_tokens, n_kv_heads, head_dim], all f32, un-rotated, rows as packed in
-  // `input`; out [n_tokens, n_heads * head_dim]. `results` is parallel to input.sequences: a sequence whose selection
-  // fails gets a failed status there, and its rows of `out` are zero.
+  // A sequence whose status in `result` is not OK, or whose selection fails here, gets rows of
+  // zeros and appends nothing. Adds to the timings (attention includes selection) and to
+  // selected_rows. REQUIRES: result.sequences is parallel to input.sequences.
   void Run(Device& device,
            std::int32_t layer,
            const ModelInput& input,
-           const struct LayerProjections& projections,
+           const LayerProjections& projections,
            StepResult& result);
 
-  // Sequences that will not come again.
+  // The sequence will not come again.
   void EndSequence(RequestId id);
 
  private:
   struct State;
   std::unique_ptr<State> state_;
-};
-
-// The three projections of one layer and where attention writes.
-struct LayerProjections {
-  const at::Tensor* q = nullptr;
-  const at::Tensor* k = nullptr;
-  const at::Tensor* v = nullptr;
-  at::Tensor* out = nullptr;
 };
 
 }  // namespace keyhole

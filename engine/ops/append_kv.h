@@ -12,8 +12,8 @@ namespace keyhole {
 struct AppendKvParams {
   HostStore* store = nullptr;
   std::int32_t layer = 0;
-  std::span<const PageId> pages;  // page table of the sequence
-  std::int32_t first = 0;         // row of the first token
+  std::span<const PageId> pages = {};  // page table of the sequence
+  std::int32_t first = 0;              // row of the first token
   std::int32_t n_tokens = 0;
   const float* keys = nullptr;    // [n_tokens, n_kv_heads, head_dim], in the form that pages hold
   const float* values = nullptr;  // the same shape

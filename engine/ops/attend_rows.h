@@ -24,23 +24,23 @@ struct KeyRing {
 // empty, `range`. With `causal_from` set query i sees only rows of the range up to causal_from + i.
 struct AttendPart {
   const float* queries = nullptr;  // [q_len, n_heads, head_dim], rotated for this part
-  RowRange range;
-  std::span<const std::int32_t> rows;  // ascending
-  std::int32_t causal_from = -1;       // absolute position of query 0, or -1
-  const float* bias = nullptr;         // [q_len], added to the scaled logits of this part; or null
-  float scale = 1;                     // multiplies softmax_scale in this part
-  KeyRing keys;                        // where the part's keys are; base null: in the pages
+  RowRange range = {};
+  std::span<const std::int32_t> rows = {};  // ascending
+  std::int32_t causal_from = -1;            // absolute position of query 0, or -1
+  const float* bias = nullptr;  // [q_len], added to the scaled logits of this part; or null
+  float scale = 1;              // multiplies softmax_scale in this part
+  KeyRing keys = {};            // where the part's keys are; base null: in the pages
 };
 
 struct AttendParams {
   const HostStore* store = nullptr;
   std::int32_t layer = 0;
-  std::span<const PageId> pages;  // page table of the sequence
+  std::span<const PageId> pages = {};  // page table of the sequence
   std::int32_t q_len = 0;
   std::int32_t n_heads = 0;
-  float softmax_scale = 0;            // 1 / sqrt(head_dim)
-  std::span<const AttendPart> parts;  // together one softmax
-  float* out = nullptr;               // [q_len, n_heads, head_dim]
+  float softmax_scale = 0;                 // 1 / sqrt(head_dim)
+  std::span<const AttendPart> parts = {};  // together one softmax
+  float* out = nullptr;                    // [q_len, n_heads, head_dim]
 };
 
 // Buffers that calls reuse: they grow to the largest step and stay.

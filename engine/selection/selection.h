@@ -8,31 +8,30 @@
 
 namespace keyhole {
 
-// The partition of the `past` tokens before the current chunk. The three parts are disjoint and
-// ascending:
-//   initial [0, initial.end), selected: chosen rows in between, local [local.begin, past).
-// A run of chosen rows that has no gap may be given as a range instead (policy `full`: all of the
-// middle).
+// The `past` tokens before the current chunk in three disjoint, ascending parts:
+//   initial [0, initial.end), chosen rows of the middle, local [local.begin, past).
 struct Selection {
   RowRange initial;
-  RowRange middle;  // used when all_of_middle
-  bool all_of_middle = false;
+  RowRange middle;                     // [initial.end, local.begin): the candidates
+  bool all_of_middle = false;          // every candidate is chosen
   std::vector<std::int32_t> selected;  // ascending, unique; empty when all_of_middle
   RowRange local;
 
   std::int32_t n_selected() const {
     return all_of_middle ? middle.size() : static_cast<std::int32_t>(selected.size());
   }
+  bool operator==(const Selection&) const = default;
 };
 
 // Sizes of the parts. Source: ESA section 3, arXiv 2502.14477.
 struct SelectionSizes {
   std::int32_t initial = 128;
   std::int32_t local = 4096;
-  std::int32_t selected = 512;
+  std::int32_t selected = 512;  // budget of the middle
 };
 
-// The parts that need no scores: initial and local rows; the middle is what is left.
+// The parts that need no scores, and nothing chosen of the middle. The local part comes first where
+// the past is short.
 Selection Partition(std::int32_t past, const SelectionSizes& sizes);
 
 }  // namespace keyhole

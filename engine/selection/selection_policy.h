@@ -5,34 +5,38 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "engine/device/device.h"
 #include "engine/selection/selection.h"
 #include "engine/types.h"
 
-namespace at {
-class Tensor;
-}
-
 namespace keyhole {
+
+// How much of the middle a policy may choose.
+enum class MiddleRule {
+  kNothing,
+  kBudget,      // at most SelectionSizes::selected rows; all of them where the budget covers them
+  kEverything,  // what is attended grows with the sequence: native positions only
+};
 
 struct PolicyTraits {
   std::string_view name;
-  bool needs_digests = false;  // compressed keys are written at append
-  bool needs_window = true;    // positions can be rectified: the policy bounds what is attended
+  MiddleRule middle = MiddleRule::kBudget;
 };
 
-// What a policy may look at. Queries are un-rotated.
+// What a policy may look at.
 struct SelectionContext {
   RequestId id = 0;
   std::int32_t layer = 0;
-  std::int32_t past = 0;                  // tokens before the current chunk
-  std::int32_t q_begin = 0;               // rows of this sequence in `queries`
+  std::int32_t past = 0;  // tokens before the current chunk
   std::int32_t q_len = 0;
-  const at::Tensor* queries = nullptr;    // [n_tokens, n_heads, head_dim] f32
-  SelectionSizes sizes;                   // after the request's own wishes were clamped
+  std::int32_t n_heads = 0;
+  std::int32_t head_dim = 0;
+  const float* queries = nullptr;  // [q_len, n_heads, head_dim], un-rotated
+  SelectionSizes sizes;            // after the request's own wishes were clamped
 };
 
-// Returns rows; moves no bytes, allocates no pages, knows nothing of attention. Ties go to the smaller row; the same
-// inputs give the same rows whatever shares the batch.
+// Returns rows; moves no bytes, allocates no pages, knows nothing of attention. Ties go to the
+// smaller row; the same inputs give the same rows whatever shares the batch.
 // Thread: executor only.
 class SelectionPolicy {
  public:
@@ -40,9 +44,9 @@ class SelectionPolicy {
   virtual PolicyTraits traits() const = 0;
 
   // Errors: INTERNAL, which fails this sequence; there is no silent switch to another policy.
-  virtual absl::StatusOr<Selection> Select(const SelectionContext& context) = 0;
+  virtual absl::StatusOr<Selection> Select(Device& device, const SelectionContext& context) = 0;
 
-  // The sequence will not come again: drop what is kept for it.
+  // The sequence will not come again: drop what is kept for it. Unknown ids are ignored.
   virtual void OnSequenceEnd(RequestId id) = 0;
 };
 

@@ -112,8 +112,8 @@ TEST_P(AppendKvTest, RefusesRowsOutsideThePageTable) {
 INSTANTIATE_TEST_SUITE_P(Types,
                          AppendKvTest,
                          testing::Values(KvType::kF32, KvType::kBF16),
-                         [](const auto& info) {
-                           return info.param == KvType::kF32 ? "f32" : "bf16";
+                         [](const auto& test) {
+                           return test.param == KvType::kF32 ? "f32" : "bf16";
                          });
 
 }  // namespace

@@ -206,9 +206,9 @@ INSTANTIATE_TEST_SUITE_P(Levels,
                          AttendRowsTest,
                          testing::Combine(testing::ValuesIn(AvailableLevels()),
                                           testing::Values(KvType::kF32, KvType::kBF16)),
-                         [](const auto& info) {
-                           return std::string(CpuLevelName(std::get<0>(info.param))) +
-                                  (std::get<1>(info.param) == KvType::kF32 ? "_f32" : "_bf16");
+                         [](const auto& test) {
+                           return std::string(CpuLevelName(std::get<0>(test.param))) +
+                                  (std::get<1>(test.param) == KvType::kF32 ? "_f32" : "_bf16");
                          });
 
 TEST(AttendRowsCheckTest, RefusesRowsOutsideThePageTable) {

@@ -1,0 +1,19 @@
+// A matrix of f32 rows that is reused from step to step.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace keyhole {
+
+class RowBuffer {
+ public:
+  // The first `n` rows of [n, n_heads, head_dim]; contents are lost when it has to grow.
+  at::Tensor Rows(std::int64_t n, std::int64_t n_heads, std::int64_t head_dim);
+
+ private:
+  at::Tensor memory_;
+};
+
+}  // namespace keyhole

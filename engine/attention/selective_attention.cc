@@ -1,0 +1,197 @@
+#include "engine/attention/selective_attention.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "engine/attention/native_positions.h"
+#include "engine/ops/append_kv.h"
+#include "engine/ops/attend_rows.h"
+#include "engine/ops/tensor_check.h"
+#include "engine/scoped_timer.h"
+
+namespace keyhole {
+namespace {
+
+constexpr std::string_view kOp = "SelectiveAttention";
+
+}  // namespace
+
+struct SelectiveAttention::State {
+  std::int64_t n_heads;
+  std::int64_t n_kv_heads;
+  std::int64_t head_dim;
+  AttentionSettings settings;
+  HostStore* store;
+  std::unique_ptr<SelectionPolicy> policy;
+  std::unique_ptr<PositionScheme> positions;
+
+  // Reused from step to step; the first two are parallel to the step's sequences.
+  std::vector<Selection> selections;
+  std::vector<std::vector<AttendPart>> parts;
+  std::vector<AppendKvParams> appends;
+  std::vector<AttendParams> attends;
+  AttendWorkspace workspace;
+
+  void Check(const ModelInput& input,
+             const LayerProjections& projections,
+             const StepResult& result) const;
+  void Select(const LayerStep& step, StepResult& result);
+  void Append(const LayerStep& step,
+              const float* keys,
+              const float* values,
+              const StepResult& result);
+  void Attend(const LayerStep& step, float* out, const StepResult& result);
+  absl::StatusOr<Selection> SelectRows(const LayerStep& step, const SequenceSlice& slice);
+};
+
+void SelectiveAttention::State::Check(const ModelInput& input,
+                                      const LayerProjections& projections,
+                                      const StepResult& result) const {
+  CheckOp(result.sequences.size() == input.sequences.size(), kOp, "results are not parallel");
+  const auto n = static_cast<std::int64_t>(input.positions.size());
+  NamedSize n_tokens("n_tokens", n);
+  NamedSize q_heads("n_heads", n_heads);
+  NamedSize kv_heads("n_kv_heads", n_kv_heads);
+  NamedSize dim("head_dim", head_dim);
+  NamedSize q_size("n_heads * head_dim", n_heads * head_dim);
+  CheckTensor("SelectiveAttention: q", *projections.q, {&n_tokens, &q_heads, &dim});
+  CheckTensor("SelectiveAttention: k", *projections.k, {&n_tokens, &kv_heads, &dim});
+  CheckTensor("SelectiveAttention: v", *projections.v, {&n_tokens, &kv_heads, &dim});
+  CheckTensor("SelectiveAttention: out", *projections.out, {&n_tokens, &q_size});
+  for (const SequenceSlice& slice : input.sequences) {
+    CheckOp(slice.q_begin >= 0 && slice.q_len > 0 && slice.q_begin + slice.q_len <= n,
+            kOp,
+            "a slice leaves the step");
+  }
+}
+
+absl::StatusOr<Selection> SelectiveAttention::State::SelectRows(const LayerStep& step,
+                                                                const SequenceSlice& slice) {
+  SelectionSizes sizes = settings.sizes;
+  if (slice.request != nullptr) {
+    const SelectionParams& wishes = slice.request->selection;
+    if (wishes.selected_tokens.has_value()) {
+      sizes.selected = std::clamp(*wishes.selected_tokens, 0, settings.max_selected);
+    }
+    if (wishes.force_full_attention) {
+      Selection everything = Partition(slice.kv_len, sizes);
+      everything.all_of_middle = true;
+      return everything;
+    }
+  }
+  return policy->Select(
+      *step.device,
+      {.id = slice.id,
+       .layer = step.layer,
+       .past = slice.kv_len,
+       .q_len = slice.q_len,
+       .n_heads = static_cast<std::int32_t>(n_heads),
+       .head_dim = static_cast<std::int32_t>(head_dim),
+       .queries = step.q->const_data_ptr<float>() + slice.q_begin * n_heads * head_dim,
+       .sizes = sizes});
+}
+
+void SelectiveAttention::State::Select(const LayerStep& step, StepResult& result) {
+  const ScopedTimer timer(&result.timings.selection_seconds);
+  const std::vector<SequenceSlice>& slices = step.input->sequences;
+  selections.resize(std::max(selections.size(), slices.size()));
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    SequenceResult& sequence = result.sequences[i];
+    if (!sequence.status.ok()) continue;
+    absl::StatusOr<Selection> selection = SelectRows(step, slices[i]);
+    sequence.status = selection.status();
+    if (!selection.ok()) continue;
+    sequence.selected_rows += selection->n_selected();
+    selections[i] = *std::move(selection);
+  }
+}
+
+void SelectiveAttention::State::Append(const LayerStep& step,
+                                       const float* keys,
+                                       const float* values,
+                                       const StepResult& result) {
+  appends.clear();
+  for (std::size_t i = 0; i < result.sequences.size(); ++i) {
+    if (!result.sequences[i].status.ok()) continue;
+    const SequenceSlice& slice = step.input->sequences[i];
+    const std::int64_t first = slice.q_begin * n_kv_heads * head_dim;
+    appends.push_back({.store = store,
+                       .layer = step.layer,
+                       .pages = slice.pages,
+                       .first = slice.kv_len,
+                       .n_tokens = slice.q_len,
+                       .keys = keys + first,
+                       .values = values + first});
+  }
+  AppendKv(*step.device, appends);
+}
+
+void SelectiveAttention::State::Attend(const LayerStep& step,
+                                       float* out,
+                                       const StepResult& result) {
+  const std::size_t n = result.sequences.size();
+  parts.resize(std::max(parts.size(), n));
+  attends.clear();
+  for (std::size_t i = 0; i < n; ++i) {
+    const SequenceSlice& slice = step.input->sequences[i];
+    const std::int64_t q_size = n_heads * head_dim;
+    float* rows = out + slice.q_begin * q_size;
+    if (!result.sequences[i].status.ok()) {
+      std::fill_n(rows, slice.q_len * q_size, 0.0F);
+      continue;
+    }
+    parts[i].clear();
+    positions->AppendParts(step, slice, selections[i], parts[i]);
+    attends.push_back({.store = store,
+                       .layer = step.layer,
+                       .pages = slice.pages,
+                       .q_len = slice.q_len,
+                       .n_heads = static_cast<std::int32_t>(n_heads),
+                       .softmax_scale = 1 / std::sqrt(static_cast<float>(head_dim)),
+                       .parts = parts[i],
+                       .out = rows});
+  }
+  AttendRows(*step.device, attends, workspace);
+}
+
+SelectiveAttention::SelectiveAttention(const ModelConfig& config,
+                                       const AttentionSettings& settings,
+                                       const RopeTable* rope,
+                                       HostStore* store,
+                                       std::unique_ptr<SelectionPolicy> policy)
+    : state_(std::make_unique<State>()) {
+  state_->n_heads = config.n_heads;
+  state_->n_kv_heads = config.n_kv_heads;
+  state_->head_dim = config.head_dim;
+  state_->settings = settings;
+  state_->store = store;
+  state_->policy = std::move(policy);
+  state_->positions = std::make_unique<NativePositions>(rope->rows());
+}
+
+SelectiveAttention::~SelectiveAttention() = default;
+
+void SelectiveAttention::Run(Device& device,
+                             std::int32_t layer,
+                             const ModelInput& input,
+                             const LayerProjections& projections,
+                             StepResult& result) {
+  const ScopedTimer timer(&result.timings.attention_seconds);
+  state_->Check(input, projections, result);
+  const LayerStep step = {&device, layer, &input, projections.q, projections.k};
+  state_->Select(step, result);
+  const float* keys = state_->positions->Rotate(step);
+  state_->Append(step, keys, projections.v->const_data_ptr<float>(), result);
+  state_->Attend(step, projections.out->mutable_data_ptr<float>(), result);
+}
+
+void SelectiveAttention::EndSequence(RequestId id) {
+  state_->policy->OnSequenceEnd(id);
+  state_->positions->EndSequence(id);
+}
+
+}  // namespace keyhole
