@@ -13,7 +13,7 @@ HERE=
 ASAN_PROGRAMS=()
 TSAN_PROGRAMS=()
 
-stage_setup() { deploy/setup.sh --with-tests --cache "$CACHE"; }
+stage_setup() { deploy/setup.sh --with-tests; }
 
 stage_format() {
   git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs -r clang-format --dry-run -Werror
@@ -83,11 +83,10 @@ counts() {
 
 usage() {
   cat <<END
-Usage: tests/run.sh [--only STAGE]... [--here STAGE] [--cache DIR] [--list]
+Usage: tests/run.sh [--only STAGE]... [--here STAGE] [--list]
 
   --only STAGE  this stage alone; may be given again
   --here STAGE  this stage alone, with its output on the terminal and no summary
-  --cache DIR   where deploy/setup.sh puts its downloads (now $CACHE)
 
 Stages, in order: ${STAGES[*]}
 Their output: $LOGS/STAGE.log
@@ -104,11 +103,6 @@ parse_arguments() {
         if [[ $1 == --here ]]; then HERE=$2; else only+=("$2"); fi
         shift
         ;;
-      --cache)
-        (($# > 1)) || die "--cache needs a directory"
-        CACHE=$2
-        shift
-        ;;
       --list) printf '%s\n' "${STAGES[@]}" && exit 0 ;;
       --help | -h) usage && exit 0 ;;
       *) usage >&2 && die "unknown argument: $1" ;;
@@ -121,7 +115,7 @@ parse_arguments() {
 # Each stage runs in a shell of its own, in which the first failing command ends it. Setup may ask for a password.
 run_stage() {
   local stage=$1 start=$SECONDS passed=1 failed=0 status=ok found=
-  local command=(bash tests/run.sh --here "$stage" --cache "$CACHE")
+  local command=(bash tests/run.sh --here "$stage")
   if [[ $stage == setup ]]; then
     "${command[@]}" || status=FAILED
   else
