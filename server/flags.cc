@@ -1,0 +1,216 @@
+#include "server/flags.h"
+
+#include <cstdio>
+#include <map>
+#include <string>
+
+#include "CLI/App.hpp"
+#include "CLI/Config.hpp"
+#include "CLI/Formatter.hpp"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+namespace keyhole {
+namespace {
+
+constexpr int kWrongUse = 2;
+
+// Values as they stand on the command line, where they differ from the settings.
+struct RawFlags {
+  double rope_theta = 0;
+  std::string rope_scaling;
+  std::string positions = "auto";
+  std::string reflection = "on";
+  double drain_timeout = 0;
+  double slow_reader_timeout = 0;
+  double slow_request = 0;
+  double heartbeat_timeout = 0;
+};
+
+template <typename Enum>
+CLI::CheckedTransformer OneOf(const std::map<std::string, Enum>& values) {
+  return CLI::CheckedTransformer(values);
+}
+
+void AddModelFlags(CLI::App* app, EngineConfig* engine, RawFlags* raw) {
+  app->add_option(
+         "--model", engine->model.path, "GGUF file, Hugging Face directory, or synthetic:SHAPE")
+      ->required()
+      ->group("Model");
+  app->add_option("--model-name", engine->model.name, "Served name (default: the file's own)")
+      ->group("Model");
+  app->add_option("--weights", engine->model.weights, "auto, f32, bf16 or int8")
+      ->transform(OneOf<WeightMode>({{"auto", WeightMode::kAuto},
+                                     {"f32", WeightMode::kF32},
+                                     {"bf16", WeightMode::kBF16},
+                                     {"int8", WeightMode::kInt8}}))
+      ->group("Model");
+  app->add_option("--rope-theta", raw->rope_theta, "RoPE base instead of the file's")
+      ->check(CLI::PositiveNumber)
+      ->group("Model");
+  app->add_option("--rope-scaling",
+                  raw->rope_scaling,
+                  "KIND:FACTOR instead of the file's; KIND is linear, ntk or yarn")
+      ->group("Model");
+  app->add_option("--threads", engine->threads, "Compute threads (0: all cores)")
+      ->check(CLI::NonNegativeNumber)
+      ->group("Model");
+}
+
+void AddContextFlags(CLI::App* app, EngineConfig* engine, RawFlags* raw) {
+  constexpr const char* kGroup = "Context";
+  app->add_option("--max-context",
+                  engine->scheduler.max_context,
+                  "Prompt and output tokens of a request (0: as the model was trained)")
+      ->group(kGroup);
+  app->add_option("--kv-memory",
+                  engine->kv.memory_bytes,
+                  "Host memory for KV pages, as 8GiB (0: half of what is free)")
+      ->transform(CLI::AsSizeValue(false))
+      ->group(kGroup);
+  app->add_option("--kv-type", engine->kv.type, "f32 or bf16")
+      ->transform(OneOf<KvType>({{"f32", KvType::kF32}, {"bf16", KvType::kBF16}}))
+      ->group(kGroup);
+  app->add_option("--chunk-size", engine->scheduler.chunk_size, "Prefill tokens of a step")
+      ->group(kGroup);
+  app->add_option("--max-running", engine->scheduler.max_running, "Requests that run at once")
+      ->group(kGroup);
+  app->add_option("--max-queued", engine->scheduler.max_queued_requests, "Requests that wait")
+      ->group(kGroup);
+  app->add_option("--max-output",
+                  engine->scheduler.max_output_tokens,
+                  "Output tokens of a request (0: what the context leaves)")
+      ->group(kGroup);
+  app->add_option("--default-output",
+                  engine->scheduler.default_max_output_tokens,
+                  "Output tokens where a request names no number")
+      ->group(kGroup);
+  app->add_option("--policy", engine->selection.policy, "Selection policy: full or sink_recent")
+      ->group(kGroup);
+  app->add_option("--initial", engine->selection.initial, "First tokens always attended")
+      ->group(kGroup);
+  app->add_option("--local", engine->selection.local, "Last tokens always attended")->group(kGroup);
+  app->add_option("--selected", engine->selection.selected, "Tokens selected between them")
+      ->group(kGroup);
+  app->add_option("--positions",
+                  raw->positions,
+                  "auto, native or rectified; auto: native up to the trained length")
+      ->check(CLI::IsMember({"auto", "native", "rectified"}))
+      ->group(kGroup);
+}
+
+void AddServiceFlags(CLI::App* app, ServerConfig* config, RawFlags* raw) {
+  constexpr const char* kGroup = "Service";
+  app->add_option("--listen", config->listen, "HOST:PORT for gRPC")->group(kGroup);
+  app->add_option(
+         "--metrics-listen", config->metrics_listen, "HOST:PORT for Prometheus; empty: none")
+      ->group(kGroup);
+  app->add_option("--tls-cert", config->tls.certificate, "PEM file; read again when it changes")
+      ->group(kGroup);
+  app->add_option("--tls-key", config->tls.private_key, "PEM file")->group(kGroup);
+  app->add_option("--tls-client-ca",
+                  config->tls.client_ca,
+                  "PEM file; clients must show a certificate that it signed")
+      ->group(kGroup);
+  app->add_option(
+         "--drain-timeout", raw->drain_timeout, "Seconds that running requests get after SIGTERM")
+      ->group(kGroup);
+  app->add_option("--slow-reader-timeout",
+                  raw->slow_reader_timeout,
+                  "Seconds after which a stream that is not read is cancelled")
+      ->group(kGroup);
+  app->add_option(
+         "--slow-request", raw->slow_request, "Seconds after which a request is logged as slow")
+      ->group(kGroup);
+  app->add_option("--heartbeat-timeout",
+                  raw->heartbeat_timeout,
+                  "Seconds of silence after which the engine counts as dead")
+      ->group(kGroup);
+  app->add_option("--transport-memory",
+                  config->transport_memory,
+                  "Memory that gRPC may hold for messages, as 2GiB")
+      ->transform(CLI::AsSizeValue(false))
+      ->group(kGroup);
+  app->add_option("--reflection", raw->reflection, "on or off")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->group(kGroup);
+  app->add_option("--log-level", config->log_level, "debug, info, warn, error or off")
+      ->group(kGroup);
+}
+
+absl::StatusOr<RopeScaling> ParseRopeScaling(const std::string& text) {
+  const std::map<std::string, RopeScalingKind> kinds = {{"linear", RopeScalingKind::kLinear},
+                                                        {"ntk", RopeScalingKind::kNtk},
+                                                        {"yarn", RopeScalingKind::kYarn}};
+  const auto colon = text.find(':');
+  const auto kind = kinds.find(text.substr(0, colon));
+  RopeScaling scaling;
+  if (colon == std::string::npos || kind == kinds.end() ||
+      !absl::SimpleAtod(text.substr(colon + 1), &scaling.factor) || !(scaling.factor >= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rope-scaling is KIND:FACTOR with KIND linear, ntk or yarn and FACTOR at "
+                     "least 1, not '",
+                     text,
+                     "'"));
+  }
+  scaling.kind = kind->second;
+  return scaling;
+}
+
+absl::Status ApplyRawFlags(const RawFlags& raw, ServerConfig* config) {
+  config->drain_timeout = absl::Seconds(raw.drain_timeout);
+  config->stream.stall = absl::Seconds(raw.slow_reader_timeout);
+  config->slow_request = absl::Seconds(raw.slow_request);
+  config->heartbeat_timeout = absl::Seconds(raw.heartbeat_timeout);
+  config->reflection = raw.reflection == "on";
+  if (raw.positions == "native") config->engine.selection.positions = PositionMode::kNative;
+  if (raw.positions == "rectified") config->engine.selection.positions = PositionMode::kRectified;
+  if (raw.rope_theta > 0) config->engine.model.rope_theta = raw.rope_theta;
+  if (!raw.rope_scaling.empty()) {
+    auto scaling = ParseRopeScaling(raw.rope_scaling);
+    if (!scaling.ok()) return scaling.status();
+    config->engine.model.rope_scaling = *scaling;
+  }
+  return Validate(*config);
+}
+
+ParsedFlags Wrong(const std::string& message) {
+  std::fprintf(stderr, "keyhole-server: %s. See --help.\n", message.c_str());
+  ParsedFlags parsed;
+  parsed.exit_code = kWrongUse;
+  return parsed;
+}
+
+}  // namespace
+
+ParsedFlags ParseFlags(int argc, const char* const* argv) {
+  ParsedFlags parsed;
+  ServerConfig& config = parsed.config;
+  RawFlags raw;
+  raw.drain_timeout = absl::ToDoubleSeconds(config.drain_timeout);
+  raw.slow_reader_timeout = absl::ToDoubleSeconds(config.stream.stall);
+  raw.slow_request = absl::ToDoubleSeconds(config.slow_request);
+  raw.heartbeat_timeout = absl::ToDoubleSeconds(config.heartbeat_timeout);
+  CLI::App app("Keyhole: a gRPC service for long-context language models", "keyhole-server");
+  app.option_defaults()->always_capture_default();
+  AddModelFlags(&app, &config.engine, &raw);
+  AddContextFlags(&app, &config.engine, &raw);
+  AddServiceFlags(&app, &config, &raw);
+  app.set_config("--config", "", "File with lines NAME = VALUE, names as here without the dashes");
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.set_version_flag("--version", std::string("keyhole-server ") + KEYHOLE_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    parsed.exit_code = app.exit(success);
+    return parsed;
+  } catch (const CLI::Error& error) {
+    return Wrong(error.what());
+  }
+  const absl::Status status = ApplyRawFlags(raw, &config);
+  if (!status.ok()) return Wrong(std::string(status.message()));
+  parsed.serve = true;
+  return parsed;
+}
+
+}  // namespace keyhole

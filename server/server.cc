@@ -1,0 +1,181 @@
+#include "server/server.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "engine/status_macros.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
+#include "grpcpp/server_builder.h"
+#include "nlohmann/json.hpp"
+#include "server/credentials.h"
+#include "server/request_bounds.h"
+#include "server/state_collector.h"
+#include "server/watchdog.h"
+
+namespace keyhole {
+namespace {
+
+constexpr absl::Duration kMonitorPeriod = absl::Milliseconds(100);
+// After the engine is idle, clients get this long to take their last messages.
+constexpr absl::Duration kFlushTime = absl::Seconds(2);
+// Beyond the drain timeout, before the process is ended by force.
+constexpr absl::Duration kWatchdogMargin = absl::Seconds(10);
+
+// The timeout of 20 s also cuts connections whose pipe is full (it becomes TCP_USER_TIMEOUT): never
+// seconds.
+void SetTransport(const ServerConfig& config, grpc::ServerBuilder* builder) {
+  const SchedulerSettings& scheduler = config.engine.scheduler;
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+  // Surplus calls would wait unseen within the client: admission is the engine's.
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                              2 * (scheduler.max_running + scheduler.max_queued_requests));
+  // A second server on the port is a mistake, not a share of its calls.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder->SetMaxReceiveMessageSize(
+      static_cast<int>(std::min<std::int64_t>(MaxReceiveBytes(scheduler.max_context), 1 << 30)));
+  grpc::ResourceQuota quota("keyhole");
+  quota.Resize(static_cast<std::size_t>(config.transport_memory));
+  builder->SetResourceQuota(quota);
+}
+
+}  // namespace
+
+Server::Server(ServerConfig config, EngineFactory factory, Log* log)
+    : config_(std::move(config)),
+      factory_(std::move(factory)),
+      log_(log),
+      request_log_(&counters_, log, config_.slow_request),
+      service_({.engine = &slot_,
+                .metrics = &counters_,
+                .log = log,
+                .streams = &streams_,
+                .config = &config_.engine},
+               config_.stream) {}
+
+Server::~Server() {
+  RequestDrain();
+  if (grpc_server_) {
+    grpc_server_->Shutdown(absl::ToChronoTime(absl::Now()));
+    grpc_server_->Wait();
+  }
+  if (!stop_monitor_.HasBeenNotified()) stop_monitor_.Notify();
+  if (monitor_.joinable()) monitor_.join();
+  if (loader_.joinable()) loader_.join();
+  metrics_.reset();  // before the engine that it asks
+}
+
+absl::Status Server::Start() {
+  if (!config_.metrics_listen.empty()) {
+    KEYHOLE_ASSIGN_OR_RETURN(metrics_,
+                             MetricsEndpoint::Open(config_.metrics_listen,
+                                                   {counters_.registry(),
+                                                    std::make_shared<EngineStateCollector>(&slot_),
+                                                    std::make_shared<ProcessCollector>()}));
+  }
+  KEYHOLE_ASSIGN_OR_RETURN(grpc_server_, OpenDataPort());
+  UpdateHealth(absl::Now());
+  log_->Info("listening", {{"port", port_}, {"metrics_port", metrics_port()}});
+  monitor_ = std::thread([this] { Monitor(); });
+  loader_ = std::thread([this] { LoadModel(); });
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<grpc::Server>> Server::OpenDataPort() {
+  KEYHOLE_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(config_.tls));
+  grpc::EnableDefaultHealthCheckService(true);
+  if (config_.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  SetTransport(config_, &builder);
+  builder.AddListeningPort(config_.listen, credentials, &port_);
+  builder.RegisterService(&service_);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr || port_ == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", config_.listen, ": is the port taken?"));
+  }
+  return server;
+}
+
+void Server::LoadModel() {
+  const absl::Time start = absl::Now();
+  auto engine = factory_(config_.engine, &request_log_);
+  if (engine.ok()) {
+    engine_ = *std::move(engine);
+    const absl::Duration time = absl::Now() - start;
+    counters_.OnModelLoaded(engine_->model(), config_.engine, time);
+    log_->Info("model_loaded",
+               {{"model", engine_->model().name},
+                {"revision", engine_->model().revision},
+                {"max_context", engine_->model().max_context},
+                {"seconds", absl::ToDoubleSeconds(time)}});
+    slot_.Open(engine_.get());
+  } else {
+    load_status_ = std::move(engine).status();
+  }
+  loaded_.Notify();
+  if (!load_status_.ok()) RequestDrain();
+}
+
+absl::Status Server::Run() {
+  drain_requested_.WaitForNotification();
+  if (loaded_.HasBeenNotified() && !load_status_.ok()) {
+    grpc_server_->Shutdown(absl::ToChronoTime(absl::Now() + kFlushTime));
+    return load_status_;
+  }
+  Drain();
+  return absl::OkStatus();
+}
+
+void Server::RequestDrain() {
+  slot_.StartDraining();
+  const absl::MutexLock lock(&drain_mutex_);
+  if (std::exchange(drain_told_, true)) return;
+  drain_requested_.Notify();
+}
+
+void Server::Drain() {
+  const Watchdog watchdog(config_.drain_timeout + kWatchdogMargin,
+                          "drain took too long: leaving by force");
+  const absl::Time start = absl::Now();
+  const absl::Time deadline = start + config_.drain_timeout;
+  log_->Info("draining", {{"timeout_seconds", absl::ToDoubleSeconds(config_.drain_timeout)}});
+  bool idle = true;
+  if (Engine* engine = slot_.engine(); engine != nullptr) {
+    engine->Drain(deadline);
+    // Requests that the deadline ends still have their last step to run.
+    idle = engine->WaitIdle(deadline + kFlushTime);
+  }
+  grpc_server_->Shutdown(absl::ToChronoTime(absl::Now() + kFlushTime));
+  log_->Info("drained", {{"seconds", absl::ToDoubleSeconds(absl::Now() - start)}, {"idle", idle}});
+}
+
+void Server::Monitor() {
+  while (!stop_monitor_.WaitForNotificationWithTimeout(kMonitorPeriod)) {
+    const absl::Time now = absl::Now();
+    counters_.SetStalledStreams(streams_.Check(now));
+    UpdateHealth(now);
+  }
+}
+
+void Server::UpdateHealth(absl::Time now) {
+  const Engine* engine = slot_.engine();
+  const bool alive =
+      engine == nullptr || now - engine->Snapshot().heartbeat < config_.heartbeat_timeout;
+  SetHealth("", alive, &process_health_);
+  SetHealth(v1::GenerationService::service_full_name(), alive && slot_.serving(), &service_health_);
+}
+
+void Server::SetHealth(const std::string& service, bool serving, std::optional<bool>* last) {
+  if (*last == serving) return;
+  *last = serving;
+  grpc_server_->GetHealthCheckService()->SetServingStatus(service, serving);
+  log_->Info("health", {{"service", service}, {"serving", serving}});
+}
+
+}  // namespace keyhole

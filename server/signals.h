@@ -1,0 +1,29 @@
+// SIGTERM and SIGINT as calls on an ordinary thread.
+#pragma once
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/synchronization/mutex.h"
+
+namespace keyhole {
+
+// Make one before any other thread exists: it blocks the signals in its thread and in all that come
+// after, for good. Lives until the process ends, and so does its thread. Thread: any.
+class Signals {
+ public:
+  Signals();
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+
+  // What the first signal does; at once, if it came already. The second ends the process with 128 +
+  // its number, and so does the first while there is nothing to do.
+  void OnFirst(absl::AnyInvocable<void()> action) ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  void Wait() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  absl::Mutex mutex_;
+  absl::AnyInvocable<void()> action_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace keyhole

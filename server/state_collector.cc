@@ -1,0 +1,153 @@
+#include "server/state_collector.h"
+
+#include <dirent.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <utility>
+
+#include "absl/time/time.h"
+
+namespace keyhole {
+namespace {
+
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+MetricFamily Family(std::string name, std::string help, MetricType type) {
+  MetricFamily family;
+  family.name = std::move(name);
+  family.help = std::move(help);
+  family.type = type;
+  family.metric.emplace_back();
+  return family;
+}
+
+MetricFamily OneValue(std::string name, std::string help, double value) {
+  MetricFamily family = Family(std::move(name), std::move(help), MetricType::Gauge);
+  family.metric.back().gauge.value = value;
+  return family;
+}
+
+MetricFamily HostTier(std::string name, std::string help, double value) {
+  MetricFamily family = OneValue(std::move(name), std::move(help), value);
+  family.metric.back().label.push_back({.name = "tier", .value = "host"});
+  return family;
+}
+
+// Entries of a folder under /proc, less "." and "..".
+int CountEntries(const char* path) {
+  DIR* folder = opendir(path);
+  if (folder == nullptr) return 0;
+  int count = -2;
+  while (readdir(folder) != nullptr) ++count;
+  closedir(folder);
+  return count;
+}
+
+// What /proc/self/stat says, in seconds and bytes.
+struct ProcessState {
+  double cpu_seconds = 0;
+  double start_seconds = 0;  // since boot
+  double virtual_bytes = 0;
+  double resident_bytes = 0;
+};
+
+ProcessState ReadProcessState() {
+  std::ifstream file("/proc/self/stat");
+  std::string line;
+  std::getline(file, line);
+  const auto name_end = line.rfind(')');  // the name may hold spaces
+  if (name_end == std::string::npos) return {};
+  std::istringstream fields(line.substr(name_end + 1));
+  std::string text;
+  for (int field = 3; field < 14; ++field) fields >> text;
+  double user = 0;
+  double system = 0;
+  fields >> user >> system;
+  for (int field = 16; field < 22; ++field) fields >> text;
+  double start = 0;
+  double virtual_bytes = 0;
+  double resident_pages = 0;
+  fields >> start >> virtual_bytes >> resident_pages;
+  const auto ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
+  return {.cpu_seconds = (user + system) / ticks,
+          .start_seconds = start / ticks,
+          .virtual_bytes = virtual_bytes,
+          .resident_bytes = resident_pages * static_cast<double>(sysconf(_SC_PAGESIZE))};
+}
+
+double BootTime() {
+  std::ifstream file("/proc/stat");
+  std::string word;
+  double seconds = 0;
+  while (file >> word) {
+    if (word == "btime") {
+      file >> seconds;
+      break;
+    }
+    std::getline(file, word);
+  }
+  return seconds;
+}
+
+}  // namespace
+
+std::vector<MetricFamily> EngineStateCollector::Collect() const {
+  const Engine* engine = slot_->engine();
+  std::vector<MetricFamily> families;
+  families.push_back(OneValue(
+      "keyhole_ready",
+      "1 while new requests are taken: the model is loaded and the server is not draining.",
+      slot_->serving() ? 1 : 0));
+  if (engine == nullptr) return families;
+  const EngineSnapshot state = engine->Snapshot();
+  families.push_back(OneValue("keyhole_scheduler_running_requests",
+                              "Requests in prefill or decode.",
+                              state.running_requests));
+  families.push_back(OneValue("keyhole_scheduler_waiting_requests",
+                              "Requests that wait for their first work.",
+                              state.waiting_requests));
+  families.push_back(OneValue("keyhole_scheduler_waiting_tokens",
+                              "Prompt tokens of waiting requests.",
+                              static_cast<double>(state.waiting_tokens)));
+  families.push_back(
+      HostTier("keyhole_kv_pages", "KV pages there are.", static_cast<double>(state.kv_pages)));
+  families.push_back(HostTier(
+      "keyhole_kv_pages_used", "KV pages in use.", static_cast<double>(state.kv_pages_used)));
+  families.push_back(OneValue("keyhole_kv_host_pool_bytes",
+                              "Host memory reserved for KV pages.",
+                              static_cast<double>(state.kv_pages * state.kv_page_bytes)));
+  families.push_back(OneValue("keyhole_engine_heartbeat_timestamp_seconds",
+                              "When the engine's thread last came round.",
+                              absl::ToDoubleSeconds(state.heartbeat - absl::UnixEpoch())));
+  return families;
+}
+
+std::vector<MetricFamily> ProcessCollector::Collect() const {
+  const ProcessState state = ReadProcessState();
+  std::vector<MetricFamily> families;
+  MetricFamily cpu =
+      Family("process_cpu_seconds_total", "User and system CPU time.", MetricType::Counter);
+  cpu.metric.back().counter.value = state.cpu_seconds;
+  families.push_back(std::move(cpu));
+  families.push_back(
+      OneValue("process_resident_memory_bytes", "Resident memory.", state.resident_bytes));
+  families.push_back(
+      OneValue("process_virtual_memory_bytes", "Virtual memory.", state.virtual_bytes));
+  families.push_back(
+      OneValue("process_open_fds", "Open file descriptors.", CountEntries("/proc/self/fd")));
+  families.push_back(OneValue("process_max_fds",
+                              "Most file descriptors that may be open.",
+                              static_cast<double>(sysconf(_SC_OPEN_MAX))));
+  families.push_back(
+      OneValue("process_threads", "Threads of the process.", CountEntries("/proc/self/task")));
+  families.push_back(OneValue("process_start_time_seconds",
+                              "Start of the process, Unix time.",
+                              BootTime() + state.start_seconds));
+  return families;
+}
+
+}  // namespace keyhole

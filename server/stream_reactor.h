@@ -1,0 +1,92 @@
+// One streamed answer: a bounded outbox, one write in flight, tokens that wait join the next chunk.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/call.h"
+#include "server/convert_response.h"
+#include "server/engine_call.h"
+#include "server/stream_watch.h"
+
+namespace keyhole {
+
+struct StreamLimits {
+  absl::Duration stall = absl::Seconds(10);  // a write that takes longer ends the stream
+  std::size_t outbox_bytes = 1 << 20;        // and so does an answer that waits beyond this
+};
+
+// How one event becomes a message of the method's response type.
+using EncodeEvent = grpc::ByteBuffer (*)(StreamEvent&& event, std::string_view model_revision);
+
+// Deletes itself. Engine work is cancelled from OnCancel: OnDone may come late, when a stalled
+// client has drained its pipe. The call ends as soon as the client is gone or the engine has given
+// its last event, and no write is in flight.
+class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
+                            public WatchedStream,
+                            private EngineCall {
+ public:
+  // Starts the request, or ends the call with `request`'s error. Returns the reactor for gRPC.
+  static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(Call call,
+                                                           absl::StatusOr<Request> request,
+                                                           EncodeEvent encode,
+                                                           const StreamLimits& limits);
+
+  // --- grpc::ServerWriteReactor
+  void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnCancel() override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnDone() override;
+
+  // --- WatchedStream
+  absl::Duration CheckStall(absl::Time now) override ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  StreamReactor(Call call, EncodeEvent encode, const StreamLimits& limits);
+
+  // --- ResponseSink, from the engine
+  void OnStarted(const StartedEvent& event) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnProgress(const ProgressEvent& event) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnChunk(ChunkEvent event) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnFinished(const FinishedEvent& event) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnFailed(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
+
+  absl::Status Submit(absl::StatusOr<Request> request);
+  // The call ends with `status`, which is not OK, once no write is in flight. The first such status
+  // counts.
+  void Fail(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Starts the next write, or finishes, if it is time to.
+  void Advance() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Write(StreamEvent&& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CountAbort(const absl::Status& status);
+
+  const EncodeEvent encode_;
+  const StreamLimits limits_;
+  EngineSlot* const slot_;
+  StreamWatch* const streams_;
+  std::string model_revision_;  // both set before any other thread knows this object
+  bool watched_ = false;
+
+  absl::Mutex mutex_;
+  Call call_ ABSL_GUARDED_BY(mutex_);
+
+  // The outbox: at most one of each, sent in this order.
+  std::optional<StartedEvent> started_ ABSL_GUARDED_BY(mutex_);
+  std::optional<ProgressEvent> progress_ ABSL_GUARDED_BY(mutex_);
+  std::optional<ChunkEvent> chunk_ ABSL_GUARDED_BY(mutex_);
+  std::optional<FinishedEvent> finished_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Status> failed_ ABSL_GUARDED_BY(mutex_);
+
+  grpc::ByteBuffer outgoing_ ABSL_GUARDED_BY(mutex_);  // must live until OnWriteDone
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time write_start_ ABSL_GUARDED_BY(mutex_);
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;  // Finish was called
+  bool done_ ABSL_GUARDED_BY(mutex_) = false;   // the call's context is gone
+};
+
+}  // namespace keyhole
