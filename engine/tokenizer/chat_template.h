@@ -3,22 +3,28 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "engine/request/request.h"
 
 namespace keyhole {
 
 // No template can call into the host: it sees the messages, the special tokens' texts and nothing
-// else; steps, depth and output size are bounded. Thread: immutable after Parse, any thread.
+// else; steps, depth and output size are bounded. White space is treated as transformers does
+// (trim_blocks and lstrip_blocks). Thread: immutable after Parse, any thread.
 class ChatTemplate {
  public:
   struct Variables {
     std::string bos_token;
     std::string eos_token;
     bool add_generation_prompt = true;
+    // What strftime_now prints, in UTC. Unset: it is not defined, and templates fall back to a
+    // fixed date, so that the same messages always give the same prompt.
+    std::optional<absl::Time> now;
   };
 
   // Errors: INVALID_ARGUMENT names the construct that is not supported, with its line.

@@ -107,7 +107,7 @@ absl::StatusOr<Code> Compile(std::string_view pattern) {
 
 constexpr std::uint32_t kMatchLimit = 50'000'000;
 constexpr std::size_t kJitStackStart = 32 << 10;
-constexpr std::size_t kJitStackMax = 4 << 20;
+constexpr std::size_t kJitStackMax = 16 << 20;
 
 // One thread's working memory for matching.
 class Matcher {
@@ -115,23 +115,15 @@ class Matcher {
   explicit Matcher(const pcre2_code* code)
       : code_(code),
         data_(pcre2_match_data_create(1, nullptr)),
-        context_(pcre2_match_context_create(nullptr)),
-        stack_(pcre2_jit_stack_create(kJitStackStart, kJitStackMax, nullptr)) {
+        context_(pcre2_match_context_create(nullptr)) {
     pcre2_set_match_limit(context_.get(), kMatchLimit);
-    pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
   }
 
   // Appends matches and the gaps between them.
   absl::Status Split(std::string_view text, std::vector<std::string_view>* pieces) {
     std::size_t done = 0;
     while (done < text.size()) {
-      const int count = pcre2_match(code_,
-                                    reinterpret_cast<PCRE2_SPTR>(text.data()),
-                                    text.size(),
-                                    done,
-                                    PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY,
-                                    data_.get(),
-                                    context_.get());
+      const int count = Match(text, done);
       if (count == PCRE2_ERROR_NOMATCH) break;
       if (count < 0) {
         return absl::InvalidArgumentError(
@@ -147,6 +139,25 @@ class Matcher {
   }
 
  private:
+  int Match(std::string_view text, std::size_t at) {
+    const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
+    const auto match = [&] {
+      return pcre2_match(code_,
+                         subject,
+                         text.size(),
+                         at,
+                         PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY,
+                         data_.get(),
+                         context_.get());
+    };
+    const int count = match();
+    if (count != PCRE2_ERROR_JIT_STACKLIMIT || stack_ != nullptr) return count;
+    // The thread's own stack was too small, which is rare.
+    stack_.reset(pcre2_jit_stack_create(kJitStackStart, kJitStackMax, nullptr));
+    pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
+    return match();
+  }
+
   const pcre2_code* code_;
   std::unique_ptr<pcre2_match_data, FreeMatchData> data_;
   std::unique_ptr<pcre2_match_context, FreeContext> context_;

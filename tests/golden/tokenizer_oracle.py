@@ -75,7 +75,8 @@ class SentencePiece:
         return [self.first + ids for ids in self.processor.encode(docs)]
 
     def decode(self, ids):
-        return self.processor.decode(ids)
+        unknown = self.processor.unk_id()  # the engine hides it as it hides all special tokens
+        return self.processor.decode([[i for i in one if i != unknown] for one in ids])
 
 
 # ---- Models to compare on: (name, source for encode_tool, oracle, whether special tokens in text can be compared).
@@ -104,13 +105,15 @@ def trained_byte_level(name, folder, sample):
     special = ["<|im_start|>", "<|im_end|>", "<s>"]
     trainer = trainers.BpeTrainer(vocab_size=6000, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(sample, trainer)
+    # Not both rstrip and tokens of spaces: there Hugging Face's ids repeat the spaces.
+    rstrip = name == "gpt2"
     tokenizer.add_tokens([
-        AddedToken("[INST]", lstrip=True, rstrip=True, special=True, normalized=False),
+        AddedToken("[INST]", lstrip=True, rstrip=rstrip, special=True, normalized=False),
         AddedToken("you", single_word=True, normalized=True),
         AddedToken("LL", single_word=True, normalized=False),
-        AddedToken("    ", normalized=False),
-        AddedToken("        ", normalized=False),
     ])  # fmt: skip
+    if not rstrip:
+        tokenizer.add_tokens([AddedToken(" " * n, normalized=False) for n in (4, 8, 16)])
     if name == "llama3":
         tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 2)])
     folder.mkdir()
@@ -201,6 +204,7 @@ def all_models(args, folder):
     yield gguf_model(args.model)
     for name in PRE_TOKENIZERS:
         yield trained_byte_level(name, folder / name, sample)
+    sample = documents(min(2.0, max(0.5, args.megabytes)), ["prose", "python", "c"])
     llama2 = dict(byte_fallback=True, remove_extra_whitespaces=False, split_digits=True, allow_whitespace_only_pieces=True)
     model = train_sentencepiece(sample, **llama2)
     yield spm_directory("spm", folder / "spm", model)
