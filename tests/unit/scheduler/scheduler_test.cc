@@ -1,0 +1,182 @@
+#include "engine/scheduler/scheduler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <vector>
+
+#include "engine/kv/page_pool.h"
+
+namespace keyhole {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+// Sequences, pages and the part of the step loop that a scheduler sees.
+class SchedulerTest : public ::testing::Test {
+ protected:
+  void Use(const SchedulerLimits& limits, std::int32_t n_pages = 1000) {
+    scheduler_ = std::make_unique<Scheduler>(limits);
+    pool_ = std::make_unique<PagePool>(n_pages);
+  }
+
+  Sequence* Add(std::int32_t prompt_len, std::int32_t max_output = 4, std::int32_t priority = 0) {
+    Request request;
+    request.priority = priority;
+    sequences_.push_back(std::make_unique<Sequence>(sequences_.size() + 1,
+                                                    request,
+                                                    std::vector<TokenId>(prompt_len, 1),
+                                                    OutputBudget{.max_output = max_output}));
+    scheduler_->Enqueue(sequences_.back().get());
+    return sequences_.back().get();
+  }
+
+  // Plans a step and does what it says. Answers never end by themselves.
+  StepPlan Step() {
+    StepPlan plan = scheduler_->Plan(pool_->n_free());
+    for (Sequence* sequence : plan.admitted) {
+      sequence->Start(PageTable(pool_.get(), *pool_->Allocate(scheduler_->PagesNeeded(*sequence))));
+    }
+    for (Sequence* sequence : plan.decode) sequence->CommitToken(1, {});
+    if (plan.prefill) {
+      plan.prefill->sequence->CommitPrefill(plan.prefill->tokens.count, {});
+      if (plan.prefill->sequence->prompt_left() == 0) plan.prefill->sequence->CommitToken(1, {});
+    }
+    return plan;
+  }
+
+  void End(Sequence* sequence) {
+    scheduler_->Remove(*sequence);
+    sequence->End();
+    sequence->ReleasePages();
+  }
+
+  std::unique_ptr<PagePool> pool_;
+  std::vector<std::unique_ptr<Sequence>> sequences_;
+  std::unique_ptr<Scheduler> scheduler_;
+};
+
+TEST_F(SchedulerTest, OneChunkAtMostAndDecodeBesideIt) {
+  Use({.chunk_size = 8, .page_size = 4, .decode_steps_between_chunks = 0});
+  Sequence* first = Add(5);
+  EXPECT_EQ(Step().prefill->sequence, first);
+  Sequence* second = Add(20);
+  Sequence* third = Add(20);
+  const StepPlan plan = Step();
+  EXPECT_THAT(plan.decode, ElementsAre(first));
+  EXPECT_THAT(plan.admitted, ElementsAre(second, third));
+  EXPECT_EQ(plan.prefill->tokens, (TokenRange{0, 8}));
+}
+
+TEST_F(SchedulerTest, DecodeStepsRunBetweenTwoChunks) {
+  Use({.chunk_size = 8, .page_size = 4, .decode_steps_between_chunks = 3});
+  Add(5, 1000);
+  Step();
+  Add(80);
+  std::vector<int> gaps;
+  int gap = 0;
+  while (gaps.size() < 8) {
+    const StepPlan plan = Step();
+    ASSERT_THAT(plan.decode, SizeIs(1));  // the running answer never waits
+    if (plan.prefill) {
+      gaps.push_back(gap);
+      gap = 0;
+    } else {
+      ++gap;
+    }
+  }
+  EXPECT_THAT(gaps, ::testing::Each(3));
+}
+
+TEST_F(SchedulerTest, NothingWaitsWhereNothingDecodes) {
+  Use({.chunk_size = 8, .page_size = 4, .decode_steps_between_chunks = 3});
+  Add(80);
+  for (int step = 0; step < 10; ++step) EXPECT_TRUE(Step().prefill);
+}
+
+TEST_F(SchedulerTest, ShortPromptsOvertakeALongOneThatStillAdvances) {
+  Use({.chunk_size = 8, .page_size = 4, .max_running = 64, .decode_steps_between_chunks = 0});
+  Sequence* longest = Add(8 * 40);
+  Step();
+  int steps_of_long = 0;
+  int steps = 0;
+  while (longest->prompt_left() > 0) {
+    Sequence* late = Add(8);
+    int waited = 0;
+    while (late->prompt_left() > 0) {
+      steps_of_long += Step().prefill->sequence == longest ? 1 : 0;
+      ++steps;
+      ++waited;
+      ASSERT_LE(waited, 3);  // its own chunk, one of the oldest, and one on a tie
+    }
+    End(late);
+  }
+  EXPECT_EQ(steps_of_long, 39);
+  EXPECT_LE(steps, 39 * Scheduler::kChunksPerTurn);
+}
+
+TEST_F(SchedulerTest, AdmitsByPriorityThenArrivalWithinPlacesAndPages) {
+  Use({.chunk_size = 8, .page_size = 4, .max_running = 2}, 100);
+  Add(8);
+  Sequence* urgent = Add(8, 4, 5);
+  Sequence* second = Add(8, 4, 5);
+  EXPECT_THAT(Step().admitted, ElementsAre(urgent, second));
+  EXPECT_EQ(scheduler_->n_waiting(), 1);
+  EXPECT_EQ(scheduler_->n_running(), 2);
+}
+
+TEST_F(SchedulerTest, NoOvercommitOfPages) {
+  Use({.chunk_size = 8, .page_size = 4}, 7);
+  Sequence* first = Add(8, 8);   // 4 pages
+  Sequence* second = Add(8, 8);  // 4 pages
+  EXPECT_THAT(Step().admitted, ElementsAre(first));
+  EXPECT_THAT(Step().admitted, IsEmpty());
+  End(first);
+  EXPECT_THAT(Step().admitted, ElementsAre(second));
+}
+
+TEST_F(SchedulerTest, AWaitingGiantIsOvertakenOnlySoOften) {
+  Use({.chunk_size = 8, .page_size = 4, .max_running = 8}, 10);
+  Sequence* running = Add(4, 4);
+  Step();
+  Sequence* giant = Add(20, 20);  // all 10 pages
+  int overtaken = 0;
+  for (int i = 0; i < 3 * RequestQueue::kMaxOvertaken; ++i) {
+    Sequence* small = Add(4, 4);
+    for (Sequence* admitted : Step().admitted) {
+      ++overtaken;
+      End(admitted);
+    }
+    if (small->phase() == SequencePhase::kWaiting) End(small);
+  }
+  EXPECT_EQ(overtaken, RequestQueue::kMaxOvertaken);
+  End(running);
+  EXPECT_THAT(Step().admitted, ElementsAre(giant));
+}
+
+TEST_F(SchedulerTest, DeferPutsASequenceBack) {
+  Use({.chunk_size = 8, .page_size = 4});
+  Sequence* sequence = Add(8);
+  StepPlan plan = scheduler_->Plan(100);
+  scheduler_->Defer(sequence, plan);
+  EXPECT_TRUE(plan.empty());
+  EXPECT_THAT(plan.admitted, IsEmpty());
+  EXPECT_EQ(scheduler_->n_waiting(), 1);
+  EXPECT_THAT(Step().admitted, ElementsAre(sequence));
+}
+
+TEST_F(SchedulerTest, RemovedSequencesAreNotPlanned) {
+  Use({.chunk_size = 8, .page_size = 4});
+  Sequence* first = Add(8);
+  Sequence* second = Add(8);
+  scheduler_->Remove(*first);
+  EXPECT_THAT(Step().admitted, ElementsAre(second));
+  scheduler_->Remove(*second);
+  EXPECT_TRUE(Step().empty());
+}
+
+}  // namespace
+}  // namespace keyhole
