@@ -89,6 +89,12 @@ absl::Status RefuseUnknownTensors(const GgufFile& file, const ModelConfig& confi
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenGgufModel(const std::string& path,
                                                             const ModelFileOptions& options) {
   KEYHOLE_ASSIGN_OR_RETURN(GgufFile file, GgufFile::Open(path));
+  return MakeGgufModel(std::move(file), path, options);
+}
+
+absl::StatusOr<std::unique_ptr<WeightSource>> MakeGgufModel(GgufFile file,
+                                                            const std::string& path,
+                                                            const ModelFileOptions& options) {
   KEYHOLE_ASSIGN_OR_RETURN(ModelConfig config, ReadGgufConfig(file));
   KEYHOLE_RETURN_IF_ERROR(ApplyOptions(options, &config));
   KEYHOLE_RETURN_IF_ERROR(RefuseUnknownTensors(file, config));

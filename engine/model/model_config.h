@@ -32,13 +32,13 @@ struct ModelConfig {
   std::int64_t hidden_size = 0;
   std::int64_t ffn_size = 0;
   std::int64_t vocab_size = 0;
-  std::int64_t trained_length = 0;  // context length the model was trained for, with its own scaling
+  std::int64_t trained_length = 0;  // tokens the model was trained for, its own scaling included
   double norm_eps = 1e-5;
   double rope_theta = 10000;
   RopeScaling rope_scaling;
-  std::vector<float> rope_frequency_factors;  // [head_dim / 2] or empty; divides the frequencies (GGUF rope_freqs)
-  bool qkv_bias = false;       // Qwen2
-  bool qk_norm = false;        // Qwen3: RMS norm of each head of q and k before RoPE
+  std::vector<float> rope_frequency_factors;  // [head_dim / 2] or empty; divides the frequencies
+  bool qkv_bias = false;                      // Qwen2
+  bool qk_norm = false;                       // Qwen3: RMS norm of each head of q and k before RoPE
   bool tied_embeddings = false;
 
   std::int64_t group() const { return n_heads / n_kv_heads; }
@@ -46,7 +46,8 @@ struct ModelConfig {
   std::int64_t kv_size() const { return n_kv_heads * head_dim; }
 };
 
-// Errors: INVALID_ARGUMENT with the field and both numbers, for sizes that are zero, beyond sane bounds or at odds.
+// Errors: INVALID_ARGUMENT with the field and both numbers, for sizes that are zero, beyond sane
+// bounds or at odds.
 absl::Status Validate(const ModelConfig& config);
 
 }  // namespace keyhole
