@@ -1,6 +1,7 @@
 #include "engine/runtime/serving_engine.h"
 
 #include <algorithm>
+#include <limits>
 #include <random>
 #include <utility>
 
@@ -60,9 +61,12 @@ absl::Status TextQueueFullError() {
 
 ServingEngine::ServingEngine(const EngineConfig& config, EngineDependencies dependencies)
     : parts_(WithDefaults(std::move(dependencies))),
-      limits_(LimitsOf(config, parts_)),
       encoder_(parts_.tokenizer.get(), parts_.render_chat),
       registry_(AdmissionLimitsOf(config, parts_)),
+      preparer_({.encoder = &encoder_,
+                 .registry = &registry_,
+                 .clock = parts_.clock.get(),
+                 .limits = LimitsOf(config, parts_)}),
       pool_(parts_.n_pages, std::move(parts_.on_page_free)) {
   hub_ = std::make_unique<ResponseHub>(
       &registry_, &inbox_, [this](TextWorkers::Task task) { workers_->Deliver(std::move(task)); });
@@ -110,16 +114,8 @@ absl::StatusOr<RequestId> ServingEngine::Submit(Request request,
 
 void ServingEngine::Prepare(RequestId id, Request request, absl::Time submitted) {
   std::int32_t prompt_tokens = 0;
-  const auto prepare = [&]() -> absl::StatusOr<std::unique_ptr<Sequence>> {
-    if (registry_.cancelled(id)) return CancelledError();
-    if (parts_.clock->Now() >= request.deadline) return DeadlineError();
-    KEYHOLE_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, encoder_.Encode(request.prompt));
-    prompt_tokens = static_cast<std::int32_t>(prompt.size());
-    return MakeSequence(id, std::move(request), std::move(prompt));
-  };
-  auto sequence = prepare();
+  auto sequence = preparer_.Prepare(id, std::move(request), submitted, &prompt_tokens);
   if (sequence.ok()) {
-    (*sequence)->submitted = submitted;
     inbox_.Arrive(*std::move(sequence));
     return;
   }
@@ -129,20 +125,6 @@ void ServingEngine::Prepare(RequestId id, Request request, absl::Time submitted)
                       .prompt_tokens = prompt_tokens,
                       .selection = {},
                       .time = parts_.clock->Now()});
-}
-
-absl::StatusOr<std::unique_ptr<Sequence>> ServingEngine::MakeSequence(RequestId id,
-                                                                      Request request,
-                                                                      std::vector<TokenId> prompt) {
-  KEYHOLE_RETURN_IF_ERROR(CheckRequest(request, prompt, limits_));
-  const auto prompt_len = static_cast<std::int32_t>(prompt.size());
-  const OutputBudget budget = ResolveOutputBudget(request.stopping, prompt_len, limits_);
-  KEYHOLE_RETURN_IF_ERROR(registry_.Admit(id,
-                                          {.prompt_len = prompt_len,
-                                           .max_output = budget.max_output,
-                                           .time_left = request.deadline - parts_.clock->Now()}));
-  request.prompt = Prompt();  // the text is not needed any more
-  return std::make_unique<Sequence>(id, std::move(request), std::move(prompt), budget);
 }
 
 void ServingEngine::Cancel(RequestId id) {

@@ -8,9 +8,9 @@
 
 #include "engine/engine.h"
 #include "engine/engine_dependencies.h"
-#include "engine/request/request_limits.h"
 #include "engine/runtime/engine_inbox.h"
 #include "engine/runtime/executor_thread.h"
+#include "engine/runtime/request_preparer.h"
 #include "engine/runtime/request_registry.h"
 #include "engine/runtime/response_hub.h"
 #include "engine/runtime/step_loop.h"
@@ -39,16 +39,13 @@ class ServingEngine final : public Engine {
 
  private:
   void Prepare(RequestId id, Request request, absl::Time submitted);
-  absl::StatusOr<std::unique_ptr<Sequence>> MakeSequence(RequestId id,
-                                                         Request request,
-                                                         std::vector<TokenId> prompt);
   void RunEngineThread();
   void PublishStatus();
 
   EngineDependencies parts_;
-  const RequestLimits limits_;
   const PromptEncoder encoder_;
   RequestRegistry registry_;
+  const RequestPreparer preparer_;
   EngineInbox inbox_;
 
   mutable std::mutex status_mutex_;

@@ -54,7 +54,7 @@ void Scheduler::ChooseChunk(StepPlan& plan) {
       !plan.decode.empty() && steps_since_chunk_ < limits_.decode_steps_between_chunks;
   Sequence* sequence = must_wait ? nullptr : NextPrefill();
   if (sequence == nullptr) {
-    ++steps_since_chunk_;
+    if (!plan.decode.empty()) ++steps_since_chunk_;
     return;
   }
   steps_since_chunk_ = 0;

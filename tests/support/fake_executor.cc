@@ -17,6 +17,23 @@ std::uint64_t Mix(std::uint64_t hash, std::uint64_t value) {
 
 }  // namespace
 
+TokenId HashedToken(std::span<const TokenId> tokens,
+                    std::uint64_t seed,
+                    TokenId end_token,
+                    bool forbid_end,
+                    std::span<const TokenId> ends) {
+  std::uint64_t hash = seed;
+  for (const TokenId token : tokens) hash = Mix(hash, static_cast<std::uint64_t>(token));
+  while (true) {
+    hash = Mix(hash, 1);
+    const std::uint64_t draw = hash >> 20;
+    const TokenId token = draw % 32 == 0 ? end_token : static_cast<TokenId>('a' + draw / 32 % 6);
+    const bool is_end =
+        token == end_token || std::find(ends.begin(), ends.end(), token) != ends.end();
+    if (!forbid_end || !is_end) return token;
+  }
+}
+
 absl::StatusOr<StepResult> FakeExecutor::Run(const ModelInput& input) {
   std::int64_t step = 0;
   {
@@ -90,26 +107,29 @@ void FakeExecutor::CheckSlice(const ModelInput& input, const SequenceSlice& slic
   }
 }
 
+TokenId& FakeExecutor::Row(const SequenceSlice& slice, std::int32_t position) {
+  const std::size_t page = slice.pages[position / options_.page_size];
+  const std::size_t row = page * options_.page_size + position % options_.page_size;
+  if (row >= rows_.size()) rows_.resize(row + 1, -1);
+  return rows_[row];
+}
+
 void FakeExecutor::WriteRows(const ModelInput& input, const SequenceSlice& slice) {
   for (std::int32_t row = 0; row < slice.q_len; ++row) {
-    const std::int32_t position = slice.kv_len + row;
-    rows_[{slice.pages[position / options_.page_size], position % options_.page_size}] =
-        input.token_ids[slice.q_begin + row];
+    Row(slice, slice.kv_len + row) = input.token_ids[slice.q_begin + row];
   }
 }
 
 void FakeExecutor::CheckRows(const SequenceSlice& slice) {
   for (std::int32_t position = 0; position < slice.kv_len + slice.q_len; ++position) {
-    const auto row =
-        rows_.find({slice.pages[position / options_.page_size], position % options_.page_size});
-    if (row == rows_.end() || row->second != slice.tokens[position]) {
+    if (Row(slice, position) != slice.tokens[position]) {
       Violate(slice, absl::StrCat("the row of token ", position, " was overwritten"));
       return;
     }
   }
 }
 
-SequenceResult FakeExecutor::Answer(const SequenceSlice& slice) const {
+SequenceResult FakeExecutor::Answer(const SequenceSlice& slice) {
   SequenceResult result;
   result.id = slice.id;
   if (options_.before_sequence) result.status = options_.before_sequence(slice);
@@ -127,28 +147,22 @@ SequenceResult FakeExecutor::Answer(const SequenceSlice& slice) const {
   return result;
 }
 
-TokenId FakeExecutor::NextToken(const SequenceSlice& slice) const {
+TokenId FakeExecutor::NextToken(const SequenceSlice& slice) {
   const auto output_len = static_cast<std::int32_t>(slice.tokens.size()) - slice.prompt_len;
   if (options_.answer == FakeModelOptions::Answer::kEcho) {
     const bool over = output_len >= slice.prompt_len;
     if (over && !slice.forbid_end && !slice.request->stopping.ignore_eos) return options_.end_token;
     return slice.tokens[output_len % slice.prompt_len];
   }
-  std::uint64_t hash = slice.request->sampling.seed;
+  std::vector<TokenId> tokens;
   for (std::int32_t position = 0; position < slice.kv_len + slice.q_len; ++position) {
-    const std::pair slot{slice.pages[position / options_.page_size], position % options_.page_size};
-    hash = Mix(hash, static_cast<std::uint64_t>(rows_.at(slot)));
+    tokens.push_back(Row(slice, position));
   }
-  while (true) {
-    const auto token = static_cast<TokenId>((hash >> 20) % options_.vocab_size);
-    if (!slice.forbid_end || !IsEnd(slice, token)) return token;
-    hash = Mix(hash, 1);
-  }
-}
-
-bool FakeExecutor::IsEnd(const SequenceSlice& slice, TokenId token) const {
-  const auto& stops = slice.request->stopping.stop_token_ids;
-  return token == options_.end_token || std::find(stops.begin(), stops.end(), token) != stops.end();
+  return HashedToken(tokens,
+                     slice.request->sampling.seed,
+                     options_.end_token,
+                     slice.forbid_end,
+                     slice.request->stopping.stop_token_ids);
 }
 
 }  // namespace keyhole::testing

@@ -5,8 +5,8 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -18,10 +18,9 @@ namespace keyhole::testing {
 struct FakeModelOptions {
   enum class Answer {
     kEcho,  // the prompt again, token by token, then the end token
-    kHash,  // each token from a hash of all tokens before it, read back from the pages
+    kHash,  // HashedToken of all tokens before it, read back from the pages
   };
   Answer answer = Answer::kEcho;
-  std::int32_t vocab_size = 259;
   TokenId end_token = 257;
   std::int32_t page_size = 64;
   std::int32_t chunk_size = 512;
@@ -32,6 +31,14 @@ struct FakeModelOptions {
   // A failed status fails this sequence alone.
   std::function<absl::Status(const SequenceSlice&)> before_sequence;
 };
+
+// A letter from 'a' to 'f', or now and then the end token; the same for the same tokens and seed.
+// With `forbid_end` no id of `ends`, nor the end token, comes out.
+TokenId HashedToken(std::span<const TokenId> tokens,
+                    std::uint64_t seed,
+                    TokenId end_token,
+                    bool forbid_end,
+                    std::span<const TokenId> ends);
 
 // Keeps a token in each slot of each page, as a model keeps K and V there: a page that two
 // sequences write is found out by the one that reads it. Checks what ModelInput promises. Thread:
@@ -51,15 +58,15 @@ class FakeExecutor final : public StepExecutor {
   void CheckSlice(const ModelInput& input, const SequenceSlice& slice);
   void WriteRows(const ModelInput& input, const SequenceSlice& slice);
   void CheckRows(const SequenceSlice& slice);
-  SequenceResult Answer(const SequenceSlice& slice) const;
-  TokenId NextToken(const SequenceSlice& slice) const;
-  bool IsEnd(const SequenceSlice& slice, TokenId token) const;
+  SequenceResult Answer(const SequenceSlice& slice);
+  TokenId NextToken(const SequenceSlice& slice);
+  TokenId& Row(const SequenceSlice& slice, std::int32_t position);
   void Violate(const SequenceSlice& slice, const std::string& what);
 
   const FakeModelOptions options_;
-  std::map<std::pair<PageId, std::int32_t>, TokenId> rows_;  // by page and slot
-  std::map<RequestId, std::int32_t> computed_;               // of sequences that are alive
-  mutable std::mutex mutex_;                                 // guards what follows
+  std::vector<TokenId> rows_;                   // [n_pages * page_size], grows
+  std::map<RequestId, std::int32_t> computed_;  // of sequences that are alive
+  mutable std::mutex mutex_;                    // guards what follows
   std::vector<std::string> violations_;
   std::int64_t n_steps_ = 0;
 };
