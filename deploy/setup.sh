@@ -76,7 +76,7 @@ package_states() {
 
 install_packages() {
   command -v dpkg-query >/dev/null || die "this system has no dpkg: install the packages of deploy/dependencies/apt.txt by other means, then use --no-apt"
-  local missing=() name version wanted
+  local missing=() others=() name version wanted
   while read -r name version wanted; do
     if [[ $version == - ]]; then missing+=("$name"); fi
   done < <(package_states)
@@ -84,8 +84,9 @@ install_packages() {
     apt_install "${missing[@]}"
   fi
   while read -r name version wanted; do
-    [[ ${version#*:} == "${wanted#*:}"* ]] || say "note: $name is $version; tested with $wanted"
+    [[ ${version#*:} == "${wanted#*:}"* ]] || others+=("$name ${version#*:}")
   done < <(package_states)
+  if ((${#others[@]} > 0)); then say "note: other versions than on Debian 12: $(printf '%s, ' "${others[@]}" | sed 's/, $//')"; fi
 }
 
 apt_install() {

@@ -9,9 +9,10 @@ STAGES=(setup format scripts proto rules deploy build unit tokenizer integration
 BUILD=build/cpu-release
 LOGS=build/test-logs
 HERE=
-# Test programs for the sanitizers: those that build without LibTorch, and what runs several threads.
-ASAN_PROGRAMS=()
-TSAN_PROGRAMS=()
+# What the sanitizers look at: all that a client or a file can reach and that builds without LibTorch; all that has threads.
+ASAN_PROGRAMS=(unit_batch unit_kv_pages unit_kv_store unit_model_files unit_request unit_runtime unit_sampling unit_scheduler
+  unit_server unit_tokenizer)
+TSAN_PROGRAMS=(unit_device unit_runtime unit_server)
 
 stage_setup() { deploy/setup.sh --with-tests; }
 
