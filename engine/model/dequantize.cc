@@ -142,11 +142,11 @@ void DecodeQ6_K(const Byte* in, float* out) {
     const Byte* high = in + 128 + 32 * half;
     const int low_shift = 4 * ((sub % 4) / 2);
     const int high_shift = 2 * (sub % 4);
+    const float scale[2] = {d * static_cast<float>(static_cast<std::int8_t>(scales[2 * sub])),
+                            d * static_cast<float>(static_cast<std::int8_t>(scales[2 * sub + 1]))};
     for (int i = 0; i < 32; ++i) {
       const int q = (((low[i] >> low_shift) & 0xF) | (((high[i] >> high_shift) & 3) << 4)) - 32;
-      const float scale =
-          d * static_cast<float>(static_cast<std::int8_t>(scales[2 * sub + i / 16]));
-      out[32 * sub + i] = scale * static_cast<float>(q);
+      out[32 * sub + i] = scale[i / 16] * static_cast<float>(q);
     }
   }
 }

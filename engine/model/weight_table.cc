@@ -9,7 +9,7 @@
 namespace keyhole {
 namespace {
 
-using namespace weight_names;  // NOLINT: the table below is made of these names
+using namespace weight_names;
 
 WeightShape Matrix(const WeightName& name, std::int64_t n_rows, std::int64_t n_cols) {
   return {&name, kNoLayer, n_rows, n_cols, false};
