@@ -21,6 +21,7 @@ enum class NodeKind {
   kNone,
   kName,         // text
   kList,         // items
+  kTuple,        // items
   kDict,         // key, value, key, value, ...
   kAttribute,    // c0.text
   kItem,         // c0[c1]

@@ -119,20 +119,27 @@ absl::StatusOr<Value> ReplaceFilter(const Input& in) {
   return CallMethod("replace", in.String(in.text()), in.arguments, in.heap);
 }
 
+Value Truncate(double number, const Value& otherwise) {
+  return std::abs(number) < 9e18 ? Value{static_cast<std::int64_t>(number)} : otherwise;
+}
+
 absl::StatusOr<Value> IntFilter(const Input& in) {
   const Value* fallback = in.arguments.Find(0, "default");
   const Value otherwise = fallback != nullptr ? *fallback : Value{std::int64_t{0}};
   if (in.value.is_integer()) return Value{in.value.integer()};
   if (in.value.is<double>()) {
-    const double number = std::trunc(in.value.number());
-    return std::abs(number) < 9e18 ? Value{static_cast<std::int64_t>(number)} : otherwise;
+    return Truncate(in.value.number(), otherwise);
   }
   const std::string text = in.text();
   const std::string_view digits = Strip(text, "", true, true);
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-  const bool whole = error == std::errc() && end == digits.data() + digits.size();
-  return whole && !digits.empty() ? Value{number} : otherwise;
+  const char* const text_end = digits.data() + digits.size();
+  if (error == std::errc() && end == text_end && !digits.empty()) return Value{number};
+  double fraction = 0;
+  const auto parsed = std::from_chars(digits.data(), text_end, fraction);
+  const bool whole = parsed.ec == std::errc() && parsed.ptr == text_end && !digits.empty();
+  return whole ? Truncate(fraction, otherwise) : otherwise;
 }
 
 absl::StatusOr<Value> AbsFilter(const Input& in) {

@@ -28,7 +28,7 @@ absl::StatusOr<NodePtr> ExpressionParser::Nested(Rule rule) {
 absl::StatusOr<NodePtr> ExpressionParser::ParseTuple() {
   KEYHOLE_ASSIGN_OR_RETURN(NodePtr first, Parse());
   if (!stream_.IsOperator(",")) return first;
-  NodePtr list = stream_.Make(NodeKind::kList, std::move(first));
+  NodePtr list = stream_.Make(NodeKind::kTuple, std::move(first));
   while (stream_.SkipOperator(",")) {
     if (stream_.current().kind == TokenKind::kBlockEnd || stream_.IsOperator(")")) break;
     KEYHOLE_ASSIGN_OR_RETURN(NodePtr item, Parse());
@@ -143,17 +143,22 @@ absl::StatusOr<NodePtr> ExpressionParser::ParseProduct() {
   return left;
 }
 
+// A filter applies to the negated value: -5|abs is 5.
 absl::StatusOr<NodePtr> ExpressionParser::ParseUnary() {
+  KEYHOLE_ASSIGN_OR_RETURN(NodePtr value, ParseOperand());
+  return ParseFilters(std::move(value));
+}
+
+absl::StatusOr<NodePtr> ExpressionParser::ParseOperand() {
   const bool negative = stream_.IsOperator("-");
   if (negative || stream_.IsOperator("+")) {
     stream_.Take();
-    KEYHOLE_ASSIGN_OR_RETURN(NodePtr value, Nested(&ExpressionParser::ParseUnary));
+    KEYHOLE_ASSIGN_OR_RETURN(NodePtr value, Nested(&ExpressionParser::ParseOperand));
     if (!negative) return value;
     return stream_.Checked(stream_.Make(NodeKind::kNegate, std::move(value)));
   }
   KEYHOLE_ASSIGN_OR_RETURN(NodePtr value, ParsePrimary());
-  KEYHOLE_ASSIGN_OR_RETURN(value, ParsePostfix(std::move(value)));
-  return ParseFilters(std::move(value));
+  return ParsePostfix(std::move(value));
 }
 
 absl::StatusOr<NodePtr> ExpressionParser::ParseFilters(NodePtr node) {
@@ -258,7 +263,7 @@ absl::StatusOr<NodePtr> ExpressionParser::ParseNamed() {
 
 absl::StatusOr<NodePtr> ExpressionParser::ParseParenthesis() {
   stream_.Take();
-  if (stream_.SkipOperator(")")) return stream_.Make(NodeKind::kList);
+  if (stream_.SkipOperator(")")) return stream_.Make(NodeKind::kTuple);
   KEYHOLE_ASSIGN_OR_RETURN(NodePtr value, ParseTuple());
   KEYHOLE_RETURN_IF_ERROR(stream_.ExpectOperator(")"));
   return value;

@@ -38,6 +38,7 @@ class ExpressionParser {
   absl::StatusOr<NodePtr> ParseConcat();
   absl::StatusOr<NodePtr> ParseProduct();
   absl::StatusOr<NodePtr> ParseUnary();
+  absl::StatusOr<NodePtr> ParseOperand();
   absl::StatusOr<NodePtr> ParseFilters(NodePtr node);
   absl::StatusOr<NodePtr> ParseFilter(NodePtr input);
   absl::StatusOr<NodePtr> ParseTest(NodePtr input);

@@ -97,13 +97,14 @@ absl::StatusOr<Value> Evaluator::EvaluateConstruct(const Node& node) {
       return EvaluateDict(node);
     case NodeKind::kSlice:
       return EvaluateSlice(node);
-    case NodeKind::kList: {
+    case NodeKind::kList:
+    case NodeKind::kTuple: {
       List list;
       for (const NodePtr& child : node.children) {
         KEYHOLE_ASSIGN_OR_RETURN(const Value item, Evaluate(*child));
         list.push_back(item);
       }
-      return heap_.NewList(std::move(list));
+      return heap_.NewList(std::move(list), node.kind == NodeKind::kTuple);
     }
     default:
       break;
@@ -168,7 +169,7 @@ absl::StatusOr<Value> Evaluator::EvaluateCompare(const Node& node) {
   for (std::size_t i = 0; i < node.names.size(); ++i) {
     KEYHOLE_ASSIGN_OR_RETURN(const Value right, Evaluate(*node.children[i + 1]));
     for (const Value& side : {left, right}) {
-      if (side.is_string()) heap_.Charge(side.text().size() / 64);
+      heap_.Charge(ExtentOf(side).weight / 64);
     }
     KEYHOLE_ASSIGN_OR_RETURN(const bool holds, Compare(node.names[i], left, right));
     if (!holds) return Value{false};

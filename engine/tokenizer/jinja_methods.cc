@@ -149,7 +149,7 @@ absl::StatusOr<Value> CallDictMethod(std::string_view name,
   List list;
   for (const auto& [key, value] : dict) {
     if (name == "items") {
-      list.push_back(heap->NewList({heap->String(key), value}));
+      list.push_back(heap->NewList({heap->String(key), value}, /*is_tuple=*/true));
     } else if (name == "keys") {
       list.push_back(heap->String(key));
     } else if (name == "values") {

@@ -118,7 +118,7 @@ absl::StatusOr<Value> GetSlice(const Value& object, const Value (&bounds)[3], He
   if (object.is_list()) {
     List out;
     ForEachPlace(*range, [&](std::int64_t place) { out.push_back(object.list()[place]); });
-    return heap->NewList(std::move(out));
+    return heap->NewList(std::move(out), object.get<const ListObject*>()->is_tuple);
   }
   std::string out;
   ForEachPlace(*range, [&](std::int64_t place) { out += characters[place]; });

@@ -93,7 +93,7 @@ absl::StatusOr<Value> Compute(std::string_view op,
   if (op == "+" && left.is_list() && right.is_list()) {
     List joined = left.list();
     joined.insert(joined.end(), right.list().begin(), right.list().end());
-    return heap->NewList(std::move(joined));
+    return heap->NewList(std::move(joined), left.get<const ListObject*>()->is_tuple);
   }
   if (op == "*" && left.is_string() && right.is_integer()) {
     return Repeat(left.text(), right.integer(), heap);

@@ -38,7 +38,7 @@ std::vector<std::string_view> SplitAtSpaces(std::string_view text, std::int64_t 
   text = Strip(text, "", /*left=*/true, /*right=*/false);
   while (!text.empty()) {
     if (max >= 0 && static_cast<std::int64_t>(parts.size()) == max) {
-      parts.push_back(Strip(text, "", /*left=*/false, /*right=*/true));
+      parts.push_back(text);
       return parts;
     }
     std::size_t end = 0;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/tokenizer/utf8.h"
@@ -10,6 +11,14 @@ namespace keyhole::jinja {
 namespace {
 
 constexpr std::size_t kObjectBytes = 64;  // what a small object costs beside its content
+
+constexpr int kMaxValueDepth = 100;
+
+// `outer` also holds something of the extent `inner`.
+void Contain(const Extent& inner, Extent* outer) {
+  outer->depth = std::max(outer->depth, inner.depth + 1);
+  outer->weight += inner.weight + 1;
+}
 
 std::string FloatText(double number) {
   if (std::isinf(number)) return number > 0 ? "inf" : "-inf";
@@ -153,19 +162,40 @@ Value Heap::String(std::string text) {
   return {&strings_.emplace_back(std::move(text))};
 }
 
-Value Heap::NewList(List list) {
+Value Heap::NewList(List list, bool is_tuple) {
   Charge(kObjectBytes + list.size() * sizeof(Value));
-  return {const_cast<const List*>(&lists_.emplace_back(std::move(list)))};
+  Extent extent;
+  for (const Value& item : list) Contain(ExtentOf(item), &extent);
+  Check(extent);
+  const ListObject* object = &lists_.emplace_back(ListObject{std::move(list), is_tuple, extent});
+  return {object};
 }
 
 Value Heap::NewDict(Dict dict) {
   Charge(kObjectBytes + dict.size() * sizeof(Dict::value_type));
-  return {const_cast<const Dict*>(&dicts_.emplace_back(std::move(dict)))};
+  Extent extent;
+  for (const auto& [key, value] : dict) {
+    Contain(ExtentOf(value), &extent);
+    extent.weight += key.size();
+  }
+  Check(extent);
+  const DictObject* object = &dicts_.emplace_back(DictObject{std::move(dict), extent});
+  return {object};
 }
 
 Value Heap::NewNamespace(Dict members) {
   Charge(kObjectBytes + members.size() * sizeof(Dict::value_type));
-  return {Namespace{&dicts_.emplace_back(std::move(members))}};
+  return {Namespace{&namespaces_.emplace_back(std::move(members))}};
+}
+
+void Heap::Check(const Extent& extent) {
+  if (extent.depth > kMaxValueDepth || extent.weight > left_) left_ = 0;
+}
+
+Extent ExtentOf(const Value& value) {
+  if (value.is_list()) return value.get<const ListObject*>()->extent;
+  if (value.is_dict()) return value.get<const DictObject*>()->extent;
+  return {1, value.is_string() ? value.text().size() : 1};
 }
 
 const Value* FindMember(const Dict& dict, std::string_view key) {
@@ -192,7 +222,9 @@ bool AreEqual(const Value& a, const Value& b) {
   if (a.is_list()) {
     const List& left = a.list();
     const List& right = b.list();
-    if (left.size() != right.size()) return false;
+    const bool same_kind =
+        a.get<const ListObject*>()->is_tuple == b.get<const ListObject*>()->is_tuple;
+    if (!same_kind || left.size() != right.size()) return false;
     for (std::size_t i = 0; i < left.size(); ++i) {
       if (!AreEqual(left[i], right[i])) return false;
     }
@@ -237,7 +269,8 @@ std::string Repr(const Value& value) {
   std::string out;
   if (value.is_list()) {
     for (const Value& item : value.list()) out += (out.empty() ? "" : ", ") + Repr(item);
-    return "[" + out + "]";
+    if (!value.get<const ListObject*>()->is_tuple) return "[" + out + "]";
+    return "(" + out + (value.list().size() == 1 ? ",)" : ")");
   }
   if (value.is_dict()) {
     for (const auto& [key, item] : value.dict()) {

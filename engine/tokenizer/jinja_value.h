@@ -19,6 +19,14 @@ struct Value;
 using List = std::vector<Value>;
 using Dict = std::vector<std::pair<std::string, Value>>;  // in order of insertion
 
+// How much a value prints, with all that is in it.
+struct Extent {
+  int depth = 0;           // of values in one another
+  std::size_t weight = 0;  // about its length in bytes
+};
+struct ListObject;
+struct DictObject;
+
 // Result of looking up what is not there; prints as nothing, but has no members.
 struct Undefined {
   const std::string* name = nullptr;  // what was looked up
@@ -39,8 +47,8 @@ struct Value {
                std::int64_t,
                double,
                const std::string*,
-               const List*,
-               const Dict*,
+               const ListObject*,
+               const DictObject*,
                Namespace,
                Macro>
       data;
@@ -56,26 +64,39 @@ struct Value {
   }
 
   bool is_string() const { return is<const std::string*>(); }
-  bool is_list() const { return is<const List*>(); }
-  bool is_dict() const { return is<const Dict*>(); }
+  bool is_list() const { return is<const ListObject*>(); }
+  bool is_dict() const { return is<const DictObject*>(); }
   bool is_integer() const { return is<std::int64_t>() || is<bool>(); }
   bool is_number() const { return is_integer() || is<double>(); }
 
   const std::string& text() const { return *get<const std::string*>(); }
-  const List& list() const { return *get<const List*>(); }
-  const Dict& dict() const { return *get<const Dict*>(); }
+  const List& list() const;
+  const Dict& dict() const;
   std::int64_t integer() const { return is<bool>() ? get<bool>() : get<std::int64_t>(); }
   double number() const { return is<double>() ? get<double>() : static_cast<double>(integer()); }
 };
 
-// Owns all that one rendering makes, and bounds it.
-// Thread: one owner.
+struct ListObject {
+  List items;
+  bool is_tuple = false;  // prints in parentheses
+  Extent extent;
+};
+struct DictObject {
+  Dict members;
+  Extent extent;
+};
+
+inline const List& Value::list() const { return get<const ListObject*>()->items; }
+inline const Dict& Value::dict() const { return get<const DictObject*>()->members; }
+
+// Owns all that one rendering makes, and bounds it: the bytes together, and how deep and large one
+// value gets. Thread: one owner.
 class Heap {
  public:
   explicit Heap(std::size_t max_bytes) : left_(max_bytes) {}
 
   Value String(std::string text);
-  Value NewList(List list);
+  Value NewList(List list, bool is_tuple = false);
   Value NewDict(Dict dict);
   Value NewNamespace(Dict members);
 
@@ -86,14 +107,18 @@ class Heap {
   std::size_t left() const { return left_; }
 
  private:
+  void Check(const Extent& extent);
+
   std::size_t left_;
   std::deque<std::string> strings_;
-  std::deque<List> lists_;
-  std::deque<Dict> dicts_;
+  std::deque<ListObject> lists_;
+  std::deque<DictObject> dicts_;
+  std::deque<Dict> namespaces_;
 };
 
 const Value* FindMember(const Dict& dict, std::string_view key);  // null: none
 
+Extent ExtentOf(const Value& value);
 bool IsTrue(const Value& value);
 bool AreEqual(const Value& a, const Value& b);
 std::string_view TypeName(const Value& value);
