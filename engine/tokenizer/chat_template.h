@@ -19,12 +19,12 @@ namespace keyhole {
 class ChatTemplate {
  public:
   struct Variables {
-    std::string bos_token;
-    std::string eos_token;
+    std::string bos_token = {};
+    std::string eos_token = {};
     bool add_generation_prompt = true;
     // What strftime_now prints, in UTC. Unset: it is not defined, and templates fall back to a
     // fixed date, so that the same messages always give the same prompt.
-    std::optional<absl::Time> now;
+    std::optional<absl::Time> now = {};
   };
 
   // Errors: INVALID_ARGUMENT names the construct that is not supported, with its line.
