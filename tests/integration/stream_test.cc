@@ -1,0 +1,140 @@
+// The stream reactor on its own: slow readers, coalescing, engines that let go.
+#include <memory>
+#include <string>
+
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "engine/request/error.h"
+#include "gmock/gmock.h"
+#include "grpcpp/client_context.h"
+#include "gtest/gtest.h"
+#include "tests/integration/scripted_engine.h"
+#include "tests/integration/test_server.h"
+
+namespace keyhole::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// A server over an engine that hands its requests' sinks to the test.
+class StreamTest : public ::testing::Test {
+ protected:
+  void Serve(StreamLimits limits) {
+    ServerConfig config = TestServerConfig();
+    config.stream = limits;
+    server_ = std::make_unique<TestServer>(
+        [this](const EngineConfig&, EngineObserver*) -> absl::StatusOr<std::unique_ptr<Engine>> {
+          auto engine = std::make_unique<ScriptedEngine>(
+              [this](RequestId, std::unique_ptr<ResponseSink> sink) {
+                const absl::MutexLock lock(&mutex_);
+                sink_ = std::move(sink);
+                return absl::OkStatus();
+              });
+          engine_ = engine.get();
+          return engine;
+        },
+        config);
+    server_->WaitLoaded();
+    v1::StreamGenerateRequest request;
+    request.mutable_request()->set_text("x");
+    reader_ = server_->stub().StreamGenerate(&context_, request);
+    ASSERT_TRUE(Eventually([this] {
+      const absl::MutexLock lock(&mutex_);
+      return sink_ != nullptr;
+    }));
+  }
+
+  void TearDown() override {
+    sink_.reset();
+    reader_.reset();
+    server_.reset();
+  }
+
+  absl::Mutex mutex_;
+  std::unique_ptr<ResponseSink> sink_;
+  ScriptedEngine* engine_ = nullptr;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReader<v1::StreamGenerateResponse>> reader_;
+  std::unique_ptr<TestServer> server_;
+};
+
+ChunkEvent Chunk(std::string text) {
+  return {.text = std::move(text), .token_ids = {}, .logprobs = {}, .prompt_logprobs = {}};
+}
+
+TEST_F(StreamTest, AReaderThatStopsIsCancelledAloneAndLearnsWhy) {
+  Serve({.stall = absl::Milliseconds(300), .outbox_bytes = std::size_t{64} << 20});
+  sink_->OnStarted({.request_id = 1});
+  // Far more than the transport takes before it pushes back.
+  for (int i = 0; i < 32; ++i) sink_->OnChunk(Chunk(std::string(1 << 20, 'x')));
+  EXPECT_TRUE(Eventually([this] { return !engine_->cancelled().empty(); }));
+  EXPECT_THAT(engine_->cancelled(), ::testing::Contains(1));
+  sink_->OnFailed(CancelledError());
+  for (v1::StreamGenerateResponse message; reader_->Read(&message);) {
+  }
+  const grpc::Status status = reader_->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
+  if (!status.error_details().empty()) EXPECT_EQ(ReasonOf(status), reason::kSlowReader);
+  EXPECT_THAT(server_->Scrape(), HasSubstr("cause=\"slow_reader\"} 1"));
+}
+
+TEST_F(StreamTest, AnAnswerThatWaitsBeyondTheOutboxIsCancelled) {
+  Serve({.stall = absl::Seconds(60), .outbox_bytes = std::size_t{8} << 20});
+  sink_->OnStarted({.request_id = 1});
+  for (int i = 0; i < 64 && engine_->cancelled().empty(); ++i) {
+    sink_->OnChunk(Chunk(std::string(1 << 20, 'x')));
+  }
+  EXPECT_THAT(engine_->cancelled(), ElementsAre(1));
+  for (v1::StreamGenerateResponse message; reader_->Read(&message);) {
+  }
+  EXPECT_EQ(ReasonOf(reader_->Finish()), reason::kSlowReader);
+}
+
+TEST_F(StreamTest, TokensThatWaitJoinTheNextChunk) {
+  Serve({});
+  sink_->OnStarted({.request_id = 1});
+  for (int i = 0; i < 5000; ++i) sink_->OnChunk(Chunk("x"));
+  sink_->OnFinished({});
+  int messages = 0;
+  std::string text;
+  for (v1::StreamGenerateResponse message; reader_->Read(&message); ++messages) {
+    text += message.chunk().text();
+  }
+  EXPECT_TRUE(reader_->Finish().ok());
+  EXPECT_EQ(text, std::string(5000, 'x'));
+  EXPECT_LT(messages, 4000);
+}
+
+TEST_F(StreamTest, AnEngineThatDropsItsRequestEndsTheCall) {
+  Serve({});
+  sink_->OnStarted({.request_id = 1});
+  sink_.reset();
+  for (v1::StreamGenerateResponse message; reader_->Read(&message);) {
+  }
+  EXPECT_EQ(ReasonOf(reader_->Finish()), reason::kDraining);
+}
+
+TEST_F(StreamTest, EventsAfterACancelAreIgnored) {
+  Serve({});
+  sink_->OnStarted({.request_id = 1});
+  context_.TryCancel();
+  EXPECT_EQ(reader_->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_TRUE(Eventually([this] { return !engine_->cancelled().empty(); }));
+  sink_->OnChunk(Chunk("late"));
+  sink_->OnFinished({});
+  sink_.reset();
+}
+
+TEST_F(StreamTest, AFailureAfterTextKeepsItsStatus) {
+  Serve({});
+  sink_->OnStarted({.request_id = 1});
+  sink_->OnChunk(Chunk("part"));
+  sink_->OnFailed(InternalError());
+  for (v1::StreamGenerateResponse message; reader_->Read(&message);) {
+  }
+  EXPECT_EQ(ReasonOf(reader_->Finish()), reason::kInternal);
+}
+
+}  // namespace
+}  // namespace keyhole::testing
