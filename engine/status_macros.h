@@ -21,7 +21,9 @@
 #define KEYHOLE_ASSIGN_OR_RETURN(target, expression) \
   KEYHOLE_ASSIGN_OR_RETURN_INNER(KEYHOLE_CONCAT(status_or_, __LINE__), target, expression)
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses
 #define KEYHOLE_ASSIGN_OR_RETURN_INNER(result, target, expression) \
   auto result = (expression);                                      \
   if (!result.ok()) return std::move(result).status();             \
   target = *std::move(result)
+// NOLINTEND(bugprone-macro-parentheses)

@@ -175,7 +175,7 @@ absl::StatusOr<GgufMetadata::Value> GgufMetadata::FindArray(std::string_view key
 
 absl::StatusOr<std::int64_t> GgufMetadata::Int(std::string_view key) const {
   KEYHOLE_ASSIGN_OR_RETURN(const Value value, Find(key));
-  const auto number = LoadInteger(value.type, value.bytes, 0);
+  auto number = LoadInteger(value.type, value.bytes, 0);
   if (!number.ok()) return WrongType(key, "an integer in range");
   return number;
 }

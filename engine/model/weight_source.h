@@ -15,6 +15,8 @@
 
 namespace keyhole {
 
+// Spelled as ggml spells them.
+// NOLINTNEXTLINE(readability-identifier-naming)
 enum class WeightType { kF32, kF16, kBF16, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ4_K, kQ5_K, kQ6_K };
 
 // A row-major matrix [n_rows, n_cols] (n_rows = outputs) or a vector (n_rows = 1), in the file's
