@@ -192,7 +192,8 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   raw.slow_request = absl::ToDoubleSeconds(config.slow_request);
   raw.heartbeat_timeout = absl::ToDoubleSeconds(config.heartbeat_timeout);
   CLI::App app("Keyhole: a gRPC service for long-context language models", "keyhole-server");
-  app.option_defaults()->always_capture_default();
+  app.option_defaults()->always_capture_default()->multi_option_policy(
+      CLI::MultiOptionPolicy::TakeLast);
   AddModelFlags(&app, &config.engine, &raw);
   AddContextFlags(&app, &config.engine, &raw);
   AddServiceFlags(&app, &config, &raw);

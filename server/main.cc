@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_split.h"
 #include "engine/engine.h"
+#include "google/protobuf/stubs/logging.h"
 #include "nlohmann/json.hpp"
 #include "server/flags.h"
 #include "server/log.h"
@@ -49,6 +50,8 @@ int Serve(const ServerConfig& config, Signals* signals) {
 int main(int argc, char** argv) {
   const keyhole::ParsedFlags flags = keyhole::ParseFlags(argc, argv);
   if (!flags.serve) return flags.exit_code;
+  // A client's malformed message is an error to the client and no line of the log.
+  google::protobuf::SetLogHandler(nullptr);
   keyhole::Signals signals;
   const int exit_code = keyhole::Serve(flags.config, &signals);
   std::fflush(nullptr);

@@ -347,6 +347,18 @@ TEST(ConvertRequestTest, EveryFieldArrives) {
   EXPECT_EQ(request->selection.profile, AttentionProfile::kProse);
 }
 
+TEST(ConvertRequestTest, EveryOptionTellsUnsetFromZero) {
+  for (const auto* type : {v1::SamplingOptions::descriptor(),
+                           v1::StoppingOptions::descriptor(),
+                           v1::OutputOptions::descriptor(),
+                           v1::SelectionOptions::descriptor()}) {
+    for (int i = 0; i < type->field_count(); ++i) {
+      EXPECT_TRUE(type->field(i)->is_repeated() || type->field(i)->has_presence())
+          << type->field(i)->full_name();
+    }
+  }
+}
+
 v1::ChatRequest Conversation(int messages, const std::string& role) {
   v1::ChatRequest request;
   for (int i = 0; i < messages; ++i) {
