@@ -22,6 +22,9 @@ enum class FinishReason {
 // How positions enter attention (selective-attention: "native" up to the trained length, "rectified" beyond).
 enum class PositionMode { kNative, kRectified };
 
+// Distances of the far rows in rectified positions; see attention/distances.h.
+enum class AttentionProfile { kRecall, kProse, kPaper };
+
 // Element type of the rows in KV pages.
 enum class KvType { kF32, kBF16 };
 

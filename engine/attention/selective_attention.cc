@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/attention/native_positions.h"
+#include "engine/attention/rectified_positions.h"
 #include "engine/ops/append_kv.h"
 #include "engine/ops/attend_rows.h"
 #include "engine/ops/tensor_check.h"
@@ -160,7 +161,7 @@ void SelectiveAttention::State::Attend(const LayerStep& step,
 
 SelectiveAttention::SelectiveAttention(const ModelConfig& config,
                                        const AttentionSettings& settings,
-                                       const RopeTable* rope,
+                                       RopeRows rope,
                                        HostStore* store,
                                        std::unique_ptr<SelectionPolicy> policy)
     : state_(std::make_unique<State>()) {
@@ -170,7 +171,12 @@ SelectiveAttention::SelectiveAttention(const ModelConfig& config,
   state_->settings = settings;
   state_->store = store;
   state_->policy = std::move(policy);
-  state_->positions = std::make_unique<NativePositions>(rope->rows());
+  if (settings.positions == PositionMode::kRectified) {
+    state_->positions =
+        std::make_unique<RectifiedPositions>(settings.distances, settings.sizes, rope, store);
+  } else {
+    state_->positions = std::make_unique<NativePositions>(rope);
+  }
 }
 
 SelectiveAttention::~SelectiveAttention() = default;

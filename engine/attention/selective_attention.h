@@ -4,11 +4,12 @@
 #include <cstdint>
 #include <memory>
 
+#include "engine/attention/distances.h"
 #include "engine/batch/model_input.h"
 #include "engine/device/device.h"
 #include "engine/kv/host_store.h"
 #include "engine/model/model_config.h"
-#include "engine/model/rope_table.h"
+#include "engine/ops/rope.h"
 #include "engine/selection/selection_policy.h"
 
 namespace at {
@@ -19,8 +20,9 @@ namespace keyhole {
 
 struct AttentionSettings {
   PositionMode positions = PositionMode::kNative;
-  SelectionSizes sizes;
+  SelectionSizes sizes = {};
   std::int32_t max_selected = 8192;  // a request's own budget is clamped to this
+  DistanceSettings distances = {};   // rectified positions only
 };
 
 // The three projections of one layer and where attention writes. f32, rows as packed in the step.
@@ -31,14 +33,14 @@ struct LayerProjections {
   at::Tensor* out = nullptr;      // [n_tokens, n_heads * head_dim]
 };
 
-// Keys in pages: rotated at the token's own position in native mode.
+// Keys in pages: rotated at the token's own position in native mode, un-rotated in rectified mode.
 // Owner: the model. Thread: executor only.
 class SelectiveAttention {
  public:
   SelectiveAttention(const ModelConfig& config,
                      const AttentionSettings& settings,
-                     const RopeTable* rope,  // outlives this object
-                     HostStore* store,       // outlives this object
+                     RopeRows rope,     // of every position and distance; outlives this object
+                     HostStore* store,  // outlives this object
                      std::unique_ptr<SelectionPolicy> policy);
   ~SelectiveAttention();
 

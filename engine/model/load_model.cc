@@ -42,7 +42,7 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(ModelParts parts) {
       llama.weights, LoadWeights(*parts.source, parts.weights, *parts.device, parts.progress));
   llama.rope = std::make_unique<const RopeTable>(config, parts.max_context);
   llama.attention = std::make_unique<SelectiveAttention>(
-      config, parts.attention, llama.rope.get(), parts.store, std::move(parts.policy));
+      config, parts.attention, llama.rope->rows(), parts.store, std::move(parts.policy));
   llama.source = std::move(parts.source);
   return std::make_unique<Llama>(std::move(llama), embedding);
 }

@@ -18,7 +18,8 @@ class RopeTable {
 
   std::int64_t n_positions() const { return n_positions_; }
   std::int32_t head_dim() const { return 2 * half_; }
-  RopeRows rows() const { return {cos_.data(), sin_.data()}; }  // row p = position p
+  // Row p: position p.
+  RopeRows rows() const { return {cos_.data(), sin_.data(), attention_factor_}; }
   float attention_factor() const { return attention_factor_; }  // YaRN; 1 otherwise
 
  private:

@@ -1,24 +1,16 @@
 // Attention of a sequence's queries over rows that lie in KV pages: several parts, one softmax.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 
 #include "engine/device/device.h"
 #include "engine/kv/host_store.h"
+#include "engine/kv/key_ring.h"
 #include "engine/kv/row_range.h"
 
 namespace keyhole {
-
-// Keys kept apart from the pages: row r lies at base + (r % capacity) * row_bytes, a piece of
-// [n_kv_heads, head_dim] elements of the store's type.
-struct KeyRing {
-  const std::byte* base = nullptr;
-  std::int32_t capacity = 0;
-  std::size_t row_bytes = 0;
-};
 
 // One part of the softmax of one sequence: `rows`, each seen by every query; or, where `rows` is
 // empty, `range`. With `causal_from` set query i sees only rows of the range up to causal_from + i.

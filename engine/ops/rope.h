@@ -16,6 +16,7 @@ namespace keyhole {
 struct RopeRows {
   const float* cos = nullptr;  // [n_positions, head_dim / 2]
   const float* sin = nullptr;
+  float attention_factor = 1;  // what both were multiplied by
 };
 
 // Rotates x [n, n_heads, head_dim] f32 into `out` (may be x); row i by table row index[i].

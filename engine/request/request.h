@@ -70,8 +70,6 @@ struct OutputParams {
   bool report_progress = false;  // OnProgress during prefill, at most once a second
 };
 
-enum class AttentionProfile { kRecall, kProse, kPaper };
-
 struct SelectionParams {
   std::optional<std::int32_t> selected_tokens;  // clamped by the server's limits
   std::optional<AttentionProfile> profile;

@@ -35,6 +35,6 @@ struct Avx2 {
 
 }  // namespace
 
-AttendKernelSet AttendKernelsAvx2() { return AttendKernelsImpl<Avx2>::Set(); }
+AttendKernelSet AttendKernelsAvx2() { return MakeAttendKernels<Avx2>(); }
 
 }  // namespace keyhole

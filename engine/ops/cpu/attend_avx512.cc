@@ -1,7 +1,4 @@
 // Attention kernels for AVX-512: vectors of sixteen.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12: in its own _mm512_undefined_ps
-#endif
 #include <immintrin.h>
 
 #include "engine/ops/cpu/attend_kernels_impl.h"
@@ -40,6 +37,6 @@ struct Avx512 {
 
 }  // namespace
 
-AttendKernelSet AttendKernelsAvx512() { return AttendKernelsImpl<Avx512>::Set(); }
+AttendKernelSet AttendKernelsAvx512() { return MakeAttendKernels<Avx512>(); }
 
 }  // namespace keyhole

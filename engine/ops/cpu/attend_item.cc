@@ -53,11 +53,7 @@ void ResolveRows(const Run& run,
     const std::int32_t page = row / layout.page_size;
     const std::byte* at = run.params.store->LayerRows(run.params.pages[page], run.params.layer) +
                           static_cast<std::size_t>(row - page * layout.page_size) * row_bytes;
-    const std::byte* key =
-        part.keys.base == nullptr
-            ? at
-            : part.keys.base +
-                  static_cast<std::size_t>(row % part.keys.capacity) * part.keys.row_bytes;
+    const std::byte* key = part.keys.base == nullptr ? at : part.keys.Row(row);
     out.keys[i] = reinterpret_cast<const unsigned char*>(key);
     out.values[i] = reinterpret_cast<const unsigned char*>(at + value_offset);
   }

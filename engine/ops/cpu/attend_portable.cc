@@ -25,6 +25,6 @@ struct Portable {
 
 }  // namespace
 
-AttendKernelSet AttendKernelsPortable() { return AttendKernelsImpl<Portable>::Set(); }
+AttendKernelSet AttendKernelsPortable() { return MakeAttendKernels<Portable>(); }
 
 }  // namespace keyhole

@@ -6,6 +6,7 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <random>
 #include <utility>
@@ -19,6 +20,7 @@ struct AttentionShape {
   std::int64_t n_kv_heads = 2;
   std::int64_t group = 3;
   std::int64_t head_dim = 16;
+  double attention_factor = 1;  // of YaRN
 
   std::int64_t q_size() const { return n_kv_heads * group * head_dim; }
   std::int64_t kv_size() const { return n_kv_heads * head_dim; }
@@ -50,7 +52,7 @@ class AttentionHarness {
     config_.n_kv_heads = shape.n_kv_heads;
     config_.head_dim = shape.head_dim;
     config_.trained_length = kPositions;
-    rope_ = std::make_unique<RopeTable>(config_, kPositions);
+    MakeAngles();
     store_ = HostStore::Create({.n_layers = 1,
                                 .n_kv_heads = static_cast<std::int32_t>(shape.n_kv_heads),
                                 .head_dim = static_cast<std::int32_t>(shape.head_dim),
@@ -59,7 +61,11 @@ class AttentionHarness {
                                kPages)
                  .value();
     attention_ = std::make_unique<SelectiveAttention>(
-        config_, settings, rope_.get(), store_.get(), std::move(policy));
+        config_,
+        settings,
+        RopeRows{cos_.data(), sin_.data(), static_cast<float>(shape.attention_factor)},
+        store_.get(),
+        std::move(policy));
   }
 
   // Room for `n` tokens; pages are handed out from the end.
@@ -121,7 +127,19 @@ class AttentionHarness {
  private:
   static constexpr std::int32_t kPageSize = 16;
   static constexpr std::int32_t kPages = 400;
-  static constexpr std::int32_t kPositions = 8192;
+  static constexpr std::int32_t kPositions = 512;
+
+  // Base 10000.
+  void MakeAngles() {
+    const std::int64_t half = shape_.head_dim / 2;
+    for (std::int32_t position = 0; position < kPositions; ++position) {
+      for (std::int64_t c = 0; c < half; ++c) {
+        const double angle = position * std::pow(10000.0, -static_cast<double>(c) / half);
+        cos_.push_back(static_cast<float>(shape_.attention_factor * std::cos(angle)));
+        sin_.push_back(static_cast<float>(shape_.attention_factor * std::sin(angle)));
+      }
+    }
+  }
 
   void AddSlice(TestSequence& sequence, std::int32_t q_len, ModelInput& input) {
     sequence.q.clear();
@@ -149,7 +167,8 @@ class AttentionHarness {
   AttentionShape shape_;
   Device device_;
   ModelConfig config_;
-  std::unique_ptr<RopeTable> rope_;
+  std::vector<float> cos_;  // [kPositions, head_dim / 2]
+  std::vector<float> sin_;
   std::unique_ptr<HostStore> store_;
   std::unique_ptr<SelectiveAttention> attention_;
   PageId next_page_ = kPages;

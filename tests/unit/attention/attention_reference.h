@@ -29,6 +29,9 @@ struct SeenRow {
   double key_position = 0;
   double query_position = 0;
   double bias = 0;
+  double scale = 1;      // of the logit, before the bias
+  double key_scale = 1;  // of the rotated key, before it is rounded
+  bool rounded = false;  // the key was rounded before it was rotated
 };
 
 // The output [n_heads, head_dim] of query `i` of the sequence's last step, which sees `rows`.
@@ -49,13 +52,16 @@ inline std::vector<double> ReferenceQuery(const AttentionShape& shape,
     std::vector<double> logits;
     for (const SeenRow& seen : rows) {
       const std::vector<double> query = Rotated(q, seen.query_position);
-      const std::vector<double> key =
-          Rotated(vector_at(sequence.k, seen.row * shape.kv_size() + kv_first), seen.key_position);
+      std::vector<double> key = vector_at(sequence.k, seen.row * shape.kv_size() + kv_first);
+      if (seen.rounded) {
+        for (double& x : key) x = RoundTo(rounding, static_cast<float>(x));
+      }
+      key = Rotated(key, seen.key_position);
       double dot = 0;
       for (std::int64_t c = 0; c < d; ++c) {
-        dot += query[c] * RoundTo(rounding, static_cast<float>(key[c]));
+        dot += query[c] * RoundTo(rounding, static_cast<float>(key[c] * seen.key_scale));
       }
-      logits.push_back(dot / std::sqrt(static_cast<double>(d)) + seen.bias);
+      logits.push_back(dot * seen.scale / std::sqrt(static_cast<double>(d)) + seen.bias);
     }
     const double top = *std::max_element(logits.begin(), logits.end());
     std::vector<double> sums(d, 0.0);

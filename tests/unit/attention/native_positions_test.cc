@@ -4,6 +4,7 @@
 
 #include "engine/selection/policy_registry.h"
 #include "tests/unit/attention/attention_reference.h"
+#include "tests/unit/attention/every_third_policy.h"
 
 namespace keyhole {
 namespace {
@@ -11,23 +12,9 @@ namespace {
 constexpr SelectionSizes kSizes = {.initial = 5, .local = 20, .selected = 7};
 constexpr AttentionShape kShapes[] = {{3, 3, 16}, {2, 1, 8}, {1, 4, 24}, {1, 8, 64}};
 
-// Chooses every third row of the middle.
-class EveryThirdPolicy final : public SelectionPolicy {
- public:
-  PolicyTraits traits() const override { return {"every_third", MiddleRule::kEverything}; }
-  absl::StatusOr<Selection> Select(Device&, const SelectionContext& context) override {
-    Selection selection = Partition(context.past, context.sizes);
-    for (std::int32_t row = selection.middle.begin; row < selection.middle.end; row += 3) {
-      selection.selected.push_back(row);
-    }
-    return selection;
-  }
-  void OnSequenceEnd(RequestId) override {}
-};
-
 bool IsSelected(std::string_view policy, std::int32_t row, const RowRange& middle) {
   if (policy == "full") return true;
-  return policy == "every_third" && (row - middle.begin) % 3 == 0;
+  return policy == "every_third" && EveryThirdPolicy::Chooses(row, middle);
 }
 
 std::unique_ptr<SelectionPolicy> MakePolicy(std::string_view name) {

@@ -1,0 +1,58 @@
+#include "engine/attention/distances.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace keyhole {
+
+const Distances& DistanceSettings::Of(AttentionProfile profile) const {
+  switch (profile) {
+    case AttentionProfile::kRecall:
+      return recall;
+    case AttentionProfile::kPaper:
+      return paper;
+    case AttentionProfile::kProse:
+      break;
+  }
+  return prose;
+}
+
+const Distances& DistanceSettings::BeforeTail() const {
+  return default_profile == AttentionProfile::kPaper ? paper : prose;
+}
+
+std::int32_t DefaultLocal(std::int64_t trained_length) {
+  return static_cast<std::int32_t>(std::min<std::int64_t>(4096, trained_length / 2));
+}
+
+DistanceSettings DefaultDistances(std::int32_t local) {
+  DistanceSettings settings;
+  settings.recall = {.selected = local / 4, .initial = local, .far_bias = 1};
+  settings.prose = {.selected = local / 2, .initial = local, .far_bias = 0};
+  settings.paper = {.selected = local, .initial = local, .far_bias = 0};
+  return settings;
+}
+
+absl::Status CheckDistances(const DistanceSettings& distances,
+                            const SelectionSizes& sizes,
+                            std::int64_t trained_length) {
+  std::int64_t largest = static_cast<std::int64_t>(sizes.local) + distances.chunk_size - 1;
+  for (const Distances& d : {distances.recall, distances.prose, distances.paper}) {
+    if (d.selected < 0 || d.initial < 0) {
+      return absl::InvalidArgumentError(
+          fmt::format("distances must not be negative, got {} and {}", d.selected, d.initial));
+    }
+    largest = std::max<std::int64_t>({largest, d.selected, d.initial});
+  }
+  if (largest < trained_length) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("queries would meet keys at a distance of {}, but the model was trained on {} "
+                  "tokens: lower the local size ({}), the chunk size ({}) or the distances",
+                  largest,
+                  trained_length,
+                  sizes.local,
+                  distances.chunk_size));
+}
+
+}  // namespace keyhole

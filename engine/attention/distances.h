@@ -1,0 +1,44 @@
+// How far from a query the far rows are put where positions are rectified. Plain data.
+// Sources: ESA (arXiv 2502.14477), ReRoPE, InfLLM (arXiv 2402.04617).
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "engine/selection/selection.h"
+#include "engine/types.h"
+
+namespace keyhole {
+
+struct Distances {
+  std::int32_t selected = 1024;  // from a query to every selected row
+  std::int32_t initial = 4096;   // from a query to every initial row
+  float far_bias = 0;            // added to the logits of selected rows
+};
+
+// What a request may choose by name, and how the server uses it.
+struct DistanceSettings {
+  Distances recall;  // questions about facts
+  Distances prose;   // continuation, summaries
+  Distances paper;   // ESA as published
+  AttentionProfile default_profile = AttentionProfile::kRecall;
+  std::int32_t tail = 128;  // so many last prompt tokens, and decode, use the request's profile
+  std::int32_t chunk_size = 512;
+
+  const Distances& Of(AttentionProfile profile) const;
+
+  // Of all earlier queries: one for all profiles, so that pages do not depend on the request's.
+  const Distances& BeforeTail() const;
+};
+
+// For a model trained on `trained_length` tokens.
+std::int32_t DefaultLocal(std::int64_t trained_length);
+DistanceSettings DefaultDistances(std::int32_t local);
+
+// Errors: INVALID_ARGUMENT if a distance is negative, or the largest one that any query meets is
+// not below the trained length.
+absl::Status CheckDistances(const DistanceSettings& distances,
+                            const SelectionSizes& sizes,
+                            std::int64_t trained_length);
+
+}  // namespace keyhole

@@ -1,0 +1,191 @@
+// One query: dot products along head_dim, all query heads of a KV head together.
+// Part of attend_kernels_impl.h: no library function is called.
+#pragma once
+
+#include "engine/ops/cpu/attend_kernels.h"
+#include "engine/ops/cpu/attend_widen.h"
+#include "engine/ops/cpu/vector_math.h"
+
+namespace keyhole {
+namespace {
+
+constexpr int kLaneBlock = 4;
+
+template <class Isa>
+struct AttendFew {
+  using M = VectorMath<Isa>;
+  using V = typename Isa::V;
+  static constexpr int kWidth = Isa::kWidth;
+
+  // sums[l * kWidth + r] = partial dot products, one vector each, of kLanes queries and 4 rows.
+  template <int kLanes, class Element>
+  static inline __attribute__((always_inline)) void DotBlock(
+      const float* queries, int query_stride, const unsigned char* const* keys, int dim, V* sums) {
+    V acc[kLanes][4];
+    for (auto& lane : acc) {
+      for (V& v : lane) v = M::Set(0);
+    }
+    const Element* key[4];
+    for (int r = 0; r < 4; ++r) key[r] = reinterpret_cast<const Element*>(keys[r]);
+    for (int c = 0; c < dim; c += kWidth) {
+      V k[4];
+      for (int r = 0; r < 4; ++r) k[r] = M::Load(key[r] + c);
+      for (int l = 0; l < kLanes; ++l) {
+        const V q = M::Load(queries + l * query_stride + c);
+        for (int r = 0; r < 4; ++r) acc[l][r] = Isa::MulAdd(q, k[r], acc[l][r]);
+      }
+    }
+    for (int l = 0; l < kLanes; ++l) {
+      for (int r = 0; r < 4; ++r) sums[l * kWidth + r] = acc[l][r];
+    }
+  }
+
+  // scores[l][j] of kLanes lanes from `first`.
+  template <int kLanes, class Element>
+  static void ScoreFew(const AttendTile& t, const unsigned char* const* keys, int dim, int first) {
+    const float* queries = t.queries + static_cast<ptrdiff_t>(first) * t.padded_dim;
+    for (int j = 0; j < t.n_rows; j += kWidth) {
+      V sums[kLanes][kWidth];
+      const unsigned char* at[kWidth];
+      for (int r = 0; r < kWidth; ++r) at[r] = keys[j + r < t.n_rows ? j + r : t.n_rows - 1];
+      for (int r = 0; r < kWidth; r += 4) {
+        DotBlock<kLanes, Element>(queries, t.padded_dim, at + r, dim, &sums[0][r]);
+      }
+      for (int l = 0; l < kLanes; ++l) {
+        const V score = Isa::SumRows(sums[l]) + M::Set(t.bias[first + l]);
+        M::Store(t.scores + (first + l) * kAttendTileRows + j, score);
+      }
+    }
+  }
+
+  // Turns the scores of one lane into weights; returns the factor for what was summed before.
+  static float SoftmaxLane(const AttendTile& t, const AttendState& s, int lane) {
+    float* scores = t.scores + lane * kAttendTileRows;
+    for (int j = t.n_rows; j % kWidth != 0; ++j) scores[j] = -__builtin_inff();
+    V top = M::Load(scores);
+    for (int j = kWidth; j < t.n_rows; j += kWidth) top = M::Max(top, M::Load(scores + j));
+    const float tile_max = Isa::MaxOf(top);
+    const float old_max = s.max[lane];
+    const float new_max = tile_max > old_max ? tile_max : old_max;
+    const float shift = new_max == -__builtin_inff() ? 0 : new_max;
+    V sum = M::Set(0);
+    for (int j = 0; j < t.n_rows; j += kWidth) {
+      const V weight = M::Exp2(M::Load(scores + j) - M::Set(shift));
+      M::Store(scores + j, weight);
+      sum += weight;
+    }
+    const float correction = M::First(M::Exp2(M::Set(old_max - shift)));
+    s.max[lane] = new_max;
+    s.sum[lane] = s.sum[lane] * correction + Isa::SumOf(sum);
+    return correction;
+  }
+
+  // acc[l][c ...] = acc * correction + weights . values, kVectors vectors of kLanes lanes.
+  template <int kLanes, int kVectors, class Element>
+  static inline __attribute__((always_inline)) void WeighFew(const AttendTile& t,
+                                                             const AttendState& s,
+                                                             const unsigned char* const* values,
+                                                             int first,
+                                                             int c) {
+    float* out = s.acc + static_cast<ptrdiff_t>(first) * t.padded_dim + c;
+    const float* weights = t.scores + first * kAttendTileRows;
+    V acc[kLanes][kVectors];
+    for (int l = 0; l < kLanes; ++l) {
+      const V factor = M::Set(t.correction[first + l]);
+      for (int v = 0; v < kVectors; ++v) {
+        acc[l][v] = M::Load(out + l * t.padded_dim + v * kWidth) * factor;
+      }
+    }
+    for (int j = 0; j < t.n_rows; ++j) {
+      const Element* row = reinterpret_cast<const Element*>(values[j]) + c;
+      V value[kVectors];
+      for (int v = 0; v < kVectors; ++v) value[v] = M::Load(row + v * kWidth);
+      for (int l = 0; l < kLanes; ++l) {
+        const V weight = M::Set(weights[l * kAttendTileRows + j]);
+        for (int v = 0; v < kVectors; ++v) acc[l][v] = Isa::MulAdd(weight, value[v], acc[l][v]);
+      }
+    }
+    for (int l = 0; l < kLanes; ++l) {
+      for (int v = 0; v < kVectors; ++v) {
+        M::Store(out + l * t.padded_dim + v * kWidth, acc[l][v]);
+      }
+    }
+  }
+
+  // kLanes lanes from `first` against one pass's rows: keys make weights, then values are weighed.
+  template <int kLanes, class Element, bool kKeys>
+  static void FewBlock(const AttendTile& t,
+                       const AttendState& s,
+                       const unsigned char* const* rows,
+                       int dim,
+                       int first) {
+    if constexpr (kKeys) {
+      ScoreFew<kLanes, Element>(t, rows, dim, first);
+      for (int l = first; l < first + kLanes; ++l) t.correction[l] = SoftmaxLane(t, s, l);
+    } else {
+      constexpr int kStep = Isa::kFewVectors * kWidth;
+      int c = 0;
+      for (; c + kStep <= dim; c += kStep) {
+        WeighFew<kLanes, Isa::kFewVectors, Element>(t, s, rows, first, c);
+      }
+      for (; c < dim; c += kWidth) WeighFew<kLanes, 1, Element>(t, s, rows, first, c);
+    }
+  }
+
+  template <class Element, bool kKeys>
+  static void FewLanes(const AttendTile& t,
+                       const AttendState& s,
+                       const unsigned char* const* rows,
+                       int dim) {
+    int lane = 0;
+    for (; lane + kLaneBlock <= t.lanes; lane += kLaneBlock) {
+      FewBlock<kLaneBlock, Element, kKeys>(t, s, rows, dim, lane);
+    }
+    switch (t.lanes - lane) {
+      case 3:
+        return FewBlock<3, Element, kKeys>(t, s, rows, dim, lane);
+      case 2:
+        return FewBlock<2, Element, kKeys>(t, s, rows, dim, lane);
+      case 1:
+        return FewBlock<1, Element, kKeys>(t, s, rows, dim, lane);
+      default:
+        return;
+    }
+  }
+
+  // Reads rows in place where their length is a whole number of vectors.
+  template <class Element, bool kKeys>
+  static void FewPass(const AttendTile& t, const AttendState& s) {
+    const unsigned char* const* from = kKeys ? t.keys : t.values;
+    const unsigned char* at[kAttendTileRows] = {};
+    if (t.head_dim % kWidth == 0) {
+      for (int j = 0; j < t.n_rows; ++j) at[j] = from[j] + t.head_offset;
+      FewLanes<Element, kKeys>(t, s, at, t.head_dim);
+      return;
+    }
+    AttendWiden<Isa>::template Widen<Element>(t, from, t.n_rows);
+    for (int j = 0; j < t.n_rows; ++j) {
+      at[j] = reinterpret_cast<const unsigned char*>(t.rows + j * t.padded_dim);
+    }
+    FewLanes<float, kKeys>(t, s, at, t.padded_dim);
+  }
+
+  static inline __attribute__((always_inline)) void Prefetch(const AttendTile& t, int bytes) {
+    for (int j = 0; j < t.n_next; ++j) {
+      for (int b = 0; b < bytes; b += 64) {
+        __builtin_prefetch(t.next_keys[j] + t.head_offset + b, 0, 2);
+        __builtin_prefetch(t.next_values[j] + t.head_offset + b, 0, 2);
+      }
+    }
+  }
+
+  template <class Element>
+  static void Run(const AttendTile& t, const AttendState& s) {
+    Prefetch(t, t.head_dim * static_cast<int>(sizeof(Element)));
+    FewPass<Element, true>(t, s);
+    FewPass<Element, false>(t, s);
+  }
+};
+
+}  // namespace
+}  // namespace keyhole
