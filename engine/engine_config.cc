@@ -140,7 +140,8 @@ std::vector<std::string> Describe(const EngineConfig& config) {
 }
 
 absl::StatusOr<ContextLimits> ResolveContext(const EngineConfig& config,
-                                             std::int64_t trained_length) {
+                                             std::int64_t trained_length,
+                                             bool can_rectify) {
   const SchedulerSettings& scheduler = config.scheduler;
   constexpr std::int64_t kMaxContext = std::int64_t{1} << 30;
   ContextLimits limits;
@@ -148,10 +149,8 @@ absl::StatusOr<ContextLimits> ResolveContext(const EngineConfig& config,
                            ? scheduler.max_context
                            : static_cast<std::int32_t>(std::min(trained_length, kMaxContext));
   const bool longer = limits.max_context > trained_length;
-  // Policy full attends to every row: it has no bound that positions could be rectified to.
-  const bool may_rectify = config.selection.policy != "full";
   limits.positions = config.selection.positions.value_or(
-      longer && may_rectify ? PositionMode::kRectified : PositionMode::kNative);
+      longer && can_rectify ? PositionMode::kRectified : PositionMode::kNative);
   if (limits.positions == PositionMode::kNative && longer) {
     return absl::InvalidArgumentError(
         absl::StrCat("scheduler.max_context is ",
@@ -160,6 +159,12 @@ absl::StatusOr<ContextLimits> ResolveContext(const EngineConfig& config,
                      trained_length,
                      " tokens: native positions end there. Choose a shorter context, RoPE scaling, "
                      "or a selection policy with rectified positions"));
+  }
+  if (limits.positions == PositionMode::kRectified && !can_rectify) {
+    return absl::InvalidArgumentError(absl::StrCat("selection.policy ",
+                                                   config.selection.policy,
+                                                   " attends to every row and needs "
+                                                   "selection.positions native"));
   }
   if (limits.max_context < 2) {
     return absl::InvalidArgumentError("the context must have room for a prompt and an answer");

@@ -80,9 +80,11 @@ struct ContextLimits {
   std::int32_t default_max_output = 0;
 };
 
-// From the settings and the length that the model was trained for.
+// From the settings and the length that the model was trained for. `can_rectify`: the selection
+// policy bounds what is attended, so that positions beyond that length can be rectified.
 // Errors: INVALID_ARGUMENT where the context is longer than positions and policy can serve.
 absl::StatusOr<ContextLimits> ResolveContext(const EngineConfig& config,
-                                             std::int64_t trained_length);
+                                             std::int64_t trained_length,
+                                             bool can_rectify);
 
 }  // namespace keyhole

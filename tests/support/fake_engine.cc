@@ -28,8 +28,9 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeFakeEngine(FakeEngineOptions options
   parts.model.config.vocab_size = ByteTokenizer::kVocabSize;
   parts.model.config.n_layers = 1;
   parts.model.config.trained_length = options.max_context;
-  KEYHOLE_ASSIGN_OR_RETURN(const ContextLimits limits,
-                           ResolveContext(options.config, options.max_context));
+  KEYHOLE_ASSIGN_OR_RETURN(
+      const ContextLimits limits,
+      ResolveContext(options.config, options.max_context, /*can_rectify=*/false));
   parts.model.max_context = limits.max_context;
   parts.model.max_prompt = limits.max_context - 1;
   parts.model.max_output = limits.max_output;
