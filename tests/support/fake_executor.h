@@ -27,9 +27,9 @@ struct FakeModelOptions {
   absl::Duration step_delay = absl::ZeroDuration();  // real time, each step
 
   // Called before each step with its number, from 0; a failed status fails the step.
-  std::function<absl::Status(std::int64_t step)> before_step;
+  std::function<absl::Status(std::int64_t step)> before_step = {};
   // A failed status fails this sequence alone.
-  std::function<absl::Status(const SequenceSlice&)> before_sequence;
+  std::function<absl::Status(const SequenceSlice&)> before_sequence = {};
 };
 
 // A letter from 'a' to 'f', or now and then the end token; the same for the same tokens and seed.

@@ -1,0 +1,61 @@
+#include "engine/engine_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace keyhole {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+std::string Message(const absl::Status& status) { return std::string(status.message()); }
+
+TEST(EngineConfigTest, DefaultsAreValid) { EXPECT_TRUE(Validate(EngineConfig{}).ok()); }
+
+TEST(EngineConfigTest, ErrorsNameTheSetting) {
+  EngineConfig config;
+  config.scheduler.chunk_size = 100;
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("kv.page_size"));
+  config = {};
+  config.scheduler.max_running = 0;
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("scheduler.max_running"));
+  config = {};
+  config.scheduler.max_context = 5'000'000;
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("max_queued_tokens"));
+  config = {};
+  config.text_workers = 0;
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("text_workers"));
+}
+
+TEST(EngineConfigTest, DescribesEverySetting) {
+  const auto lines = Describe(EngineConfig{});
+  EXPECT_THAT(lines, Contains("scheduler.chunk_size = 512"));
+  EXPECT_THAT(lines, Contains("selection.policy = full"));
+  EXPECT_THAT(lines, Contains("model.weights = auto"));
+}
+
+TEST(EngineConfigTest, ContextDefaultsToTheTrainedLength) {
+  const auto limits = ResolveContext({}, 2048, false);
+  ASSERT_TRUE(limits.ok());
+  EXPECT_EQ(limits->max_context, 2048);
+  EXPECT_EQ(limits->max_output, 2047);
+  EXPECT_EQ(limits->default_max_output, 256);
+  EXPECT_EQ(limits->positions, PositionMode::kNative);
+}
+
+TEST(EngineConfigTest, LongerContextNeedsRectifiedPositions) {
+  EngineConfig config;
+  config.scheduler.max_context = 4096;
+  EXPECT_THAT(Message(ResolveContext(config, 2048, false).status()), HasSubstr("2048"));
+  EXPECT_EQ(ResolveContext(config, 2048, true)->positions, PositionMode::kRectified);
+  config.selection.positions = PositionMode::kNative;
+  EXPECT_FALSE(ResolveContext(config, 2048, true).ok());
+  config.selection.positions = PositionMode::kRectified;
+  EXPECT_FALSE(ResolveContext(config, 2048, false).ok());
+}
+
+}  // namespace
+}  // namespace keyhole
