@@ -9,7 +9,9 @@ endif()
 
 find_program(KEYHOLE_CCACHE ccache)
 if(KEYHOLE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${KEYHOLE_CCACHE}")
+  # Paths below the checkout are hashed relative to it, so that another clone finds what this one compiled.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+    "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}" CCACHE_NOHASHDIR=1 "${KEYHOLE_CCACHE}")
 endif()
 
 add_library(keyhole_options INTERFACE)
