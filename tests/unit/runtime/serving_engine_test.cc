@@ -63,7 +63,7 @@ std::string ReasonOf(const absl::Status& status) { return GetErrorDetail(status)
 Request Endless() {
   Request request{.prompt = "again "};
   request.stopping.ignore_eos = true;
-  request.stopping.max_output_tokens = 200;
+  request.stopping.max_output_tokens = 240;
   return request;
 }
 
@@ -116,7 +116,7 @@ TEST(ServingEngineTest, ReturnsIdsAndLogprobs) {
 
 TEST(ServingEngineTest, CancelEndsARunningRequest) {
   FakeEngineOptions options = SmallEngine();
-  options.model.step_delay = absl::Milliseconds(2);
+  options.model.step_delay = absl::Milliseconds(10);
   const auto engine = Make(std::move(options));
   const Call call = Send(*engine, Endless());
   ASSERT_TRUE(call.recording->WaitForText());
@@ -128,7 +128,7 @@ TEST(ServingEngineTest, CancelEndsARunningRequest) {
 
 TEST(ServingEngineTest, DeadlineAndTimeLimit) {
   FakeEngineOptions options = SmallEngine();
-  options.model.step_delay = absl::Milliseconds(5);
+  options.model.step_delay = absl::Milliseconds(10);
   const auto engine = Make(std::move(options));
   Request request = Endless();
   request.deadline = absl::Now() + absl::Milliseconds(60);
@@ -170,7 +170,7 @@ TEST(ServingEngineTest, RefusesWhatMemoryCannotHold) {
 
 TEST(ServingEngineTest, RequestIdIsUniqueWhileItRuns) {
   FakeEngineOptions options = SmallEngine();
-  options.model.step_delay = absl::Milliseconds(2);
+  options.model.step_delay = absl::Milliseconds(10);
   const auto engine = Make(std::move(options));
   Request request = Endless();
   request.client_request_id = "mine";
@@ -185,7 +185,7 @@ TEST(ServingEngineTest, FullQueueIsRefusedWithRetry) {
   FakeEngineOptions options = SmallEngine();
   options.config.scheduler.max_running = 1;
   options.config.scheduler.max_queued_requests = 3;
-  options.model.step_delay = absl::Milliseconds(5);
+  options.model.step_delay = absl::Milliseconds(10);
   const auto engine = Make(std::move(options));
   std::vector<Call> calls;
   for (int i = 0; i < 8; ++i) calls.push_back(Send(*engine, Endless()));
@@ -196,7 +196,7 @@ TEST(ServingEngineTest, FullQueueIsRefusedWithRetry) {
 
 TEST(ServingEngineTest, DrainEndsWhatRuns) {
   FakeEngineOptions options = SmallEngine();
-  options.model.step_delay = absl::Milliseconds(5);
+  options.model.step_delay = absl::Milliseconds(10);
   const auto engine = Make(std::move(options));
   const Call call = Send(*engine, Endless());
   ASSERT_TRUE(call.recording->WaitForText());
@@ -222,7 +222,7 @@ TEST(ServingEngineTest, AFailedStepFailsItsSequencesOnly) {
 TEST(ServingEngineTest, DestructorEndsEveryRequest) {
   FakeEngineOptions options = SmallEngine();
   options.config.scheduler.max_running = 2;
-  options.model.step_delay = absl::Milliseconds(5);
+  options.model.step_delay = absl::Milliseconds(10);
   auto engine = Make(std::move(options));
   std::vector<Call> calls;
   for (int i = 0; i < 6; ++i) calls.push_back(Send(*engine, Endless()));
@@ -245,8 +245,12 @@ TEST(ServingEngineTest, MessagesCannotForgeSpecialTokens) {
 
 TEST(ServingEngineTest, HeartbeatGoesOnWhenIdle) {
   const auto engine = Make(SmallEngine());
-  absl::SleepFor(absl::Milliseconds(600));
-  EXPECT_LT(absl::Now() - engine->Snapshot().heartbeat, absl::Milliseconds(500));
+  const absl::Time first = engine->Snapshot().heartbeat;
+  const absl::Time latest = absl::Now() + absl::Seconds(30);
+  while (engine->Snapshot().heartbeat == first && absl::Now() < latest) {
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  EXPECT_GT(engine->Snapshot().heartbeat, first);
 }
 
 }  // namespace
