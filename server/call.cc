@@ -43,6 +43,7 @@ Call::Call(std::string_view method, grpc::CallbackServerContext* context, const 
     : method_(method),
       context_(context),
       parts_(parts),
+      live_(parts.live_calls),
       start_(absl::Now()),
       deadline_(DeadlineOf(*context)),
       trace_parent_(FindTraceParent(*context)) {

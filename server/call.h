@@ -9,6 +9,7 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/status.h"
 #include "server/engine_slot.h"
+#include "server/live_calls.h"
 #include "server/log.h"
 #include "server/metrics.h"
 
@@ -22,10 +23,11 @@ struct ServiceParts {
   Metrics* metrics = nullptr;
   Log* log = nullptr;
   StreamWatch* streams = nullptr;
+  LiveCalls* live_calls = nullptr;
   const EngineConfig* config = nullptr;
 };
 
-// Thread: one at a time.
+// Counts as live until destroyed. Thread: one at a time.
 class Call {
  public:
   // `method` is a literal of the API; `context` lives until the call's reactor is done, `parts`
@@ -50,6 +52,7 @@ class Call {
   std::string_view method_;
   grpc::CallbackServerContext* context_;
   const ServiceParts& parts_;
+  LiveCalls::Token live_;
   absl::Time start_;
   absl::Time deadline_;  // gRPC's; InfiniteFuture without one
   std::string trace_parent_;

@@ -1,6 +1,8 @@
 #include "server/log.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "nlohmann/json.hpp"
 #include "spdlog/async.h"
 #include "spdlog/sinks/stdout_sinks.h"
@@ -54,6 +56,12 @@ void Log::Write(spdlog::level::level_enum level,
   const std::string text =
       line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   logger_->log(level, "{}", std::string_view(text).substr(1));
+}
+
+void Log::Flush() {
+  logger_->flush();  // a message like others, behind all lines
+  const absl::Time deadline = absl::Now() + absl::Seconds(1);
+  while (queue_->queue_size() > 0 && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(1));
 }
 
 absl::StatusOr<spdlog::level::level_enum> ParseLogLevel(std::string_view name) {

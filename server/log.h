@@ -33,6 +33,9 @@ class Log {
   void Error(std::string_view event, const nlohmann::ordered_json& fields);
   void Debug(std::string_view event, const nlohmann::ordered_json& fields);
 
+  // Waits until what was logged so far is written, a second at most.
+  void Flush();
+
  private:
   void Write(spdlog::level::level_enum level,
              std::string_view event,

@@ -1,8 +1,6 @@
 // keyhole-server: flags -> settings -> engine -> serve -> drain.
 #include <unistd.h>
 
-#include <cstdio>
-#include <memory>
 #include <string>
 
 #include "absl/strings/str_split.h"
@@ -27,20 +25,21 @@ void LogConfig(const ServerConfig& config, Log* log) {
   log->Info("config", {{"version", KEYHOLE_VERSION}, {"settings", settings}});
 }
 
+// Log and server are left to the end of the process: the loader may still run, and nothing is
+// gained by tearing down what has been drained.
 int Serve(const ServerConfig& config, Signals* signals) {
-  Log log(ParseLogLevel(config.log_level).value_or(spdlog::level::info));
-  LogConfig(config, &log);
-  auto server = std::make_unique<Server>(config, Engine::Create, &log);
-  if (const absl::Status status = server->Start(); !status.ok()) {
-    log.Error("cannot_start", {{"cause", std::string(status.message())}});
-    return 1;
+  auto* log = new Log(ParseLogLevel(config.log_level).value_or(spdlog::level::info));
+  LogConfig(config, log);
+  auto* server = new Server(config, Engine::Create, log);
+  absl::Status status = server->Start();
+  if (!status.ok()) {
+    log->Error("cannot_start", {{"cause", std::string(status.message())}});
+  } else {
+    signals->OnFirst([server] { server->RequestDrain(); });
+    status = server->Run();
+    if (!status.ok()) log->Error("cannot_load_model", {{"cause", std::string(status.message())}});
   }
-  signals->OnFirst([&server] { server->RequestDrain(); });
-  const absl::Status status = server->Run();
-  signals->OnFirst(nullptr);
-  if (!status.ok()) log.Error("cannot_load_model", {{"cause", std::string(status.message())}});
-  // A model that is still being loaded is not waited for.
-  if (server->loading()) server.release();
+  log->Flush();
   return status.ok() ? 0 : 1;
 }
 
@@ -53,8 +52,5 @@ int main(int argc, char** argv) {
   // A client's malformed message is an error to the client and no line of the log.
   google::protobuf::SetLogHandler(nullptr);
   keyhole::Signals signals;
-  const int exit_code = keyhole::Serve(flags.config, &signals);
-  std::fflush(nullptr);
-  // Libraries' static destructors are not for a process where the loader thread may still run.
-  _exit(exit_code);
+  _exit(keyhole::Serve(flags.config, &signals));
 }

@@ -21,6 +21,8 @@ namespace {
 constexpr absl::Duration kMonitorPeriod = absl::Milliseconds(100);
 // After the engine is idle, clients get this long to take their last messages.
 constexpr absl::Duration kFlushTime = absl::Seconds(2);
+// For goodbyes to connections. Idle clients do not answer them, so that all of it passes.
+constexpr absl::Duration kGoodbyeTime = absl::Milliseconds(200);
 // Beyond the drain timeout, before the process is ended by force.
 constexpr absl::Duration kWatchdogMargin = absl::Seconds(10);
 
@@ -55,6 +57,7 @@ Server::Server(ServerConfig config, EngineFactory factory, Log* log)
                 .metrics = &counters_,
                 .log = log,
                 .streams = &streams_,
+                .live_calls = &live_calls_,
                 .config = &config_.engine},
                config_.stream) {}
 
@@ -125,7 +128,7 @@ void Server::LoadModel() {
 absl::Status Server::Run() {
   drain_requested_.WaitForNotification();
   if (loaded_.HasBeenNotified() && !load_status_.ok()) {
-    grpc_server_->Shutdown(absl::ToChronoTime(absl::Now() + kFlushTime));
+    grpc_server_->Shutdown(absl::ToChronoTime(absl::Now() + kGoodbyeTime));
     return load_status_;
   }
   Drain();
@@ -151,7 +154,8 @@ void Server::Drain() {
     // Requests that the deadline ends still have their last step to run.
     idle = engine->WaitIdle(deadline + kFlushTime);
   }
-  grpc_server_->Shutdown(absl::ToChronoTime(absl::Now() + kFlushTime));
+  live_calls_.WaitNone(absl::Now() + kFlushTime);
+  grpc_server_->Shutdown(absl::ToChronoTime(absl::Now() + kGoodbyeTime));
   log_->Info("drained", {{"seconds", absl::ToDoubleSeconds(absl::Now() - start)}, {"idle", idle}});
 }
 

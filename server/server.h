@@ -16,6 +16,7 @@
 #include "grpcpp/server.h"
 #include "server/engine_slot.h"
 #include "server/generation_service.h"
+#include "server/live_calls.h"
 #include "server/log.h"
 #include "server/metrics.h"
 #include "server/metrics_endpoint.h"
@@ -70,6 +71,7 @@ class Server {
   RequestLog request_log_;
   EngineSlot slot_;
   StreamWatch streams_;
+  LiveCalls live_calls_;
   GenerationService service_;
 
   std::unique_ptr<Engine> engine_;  // written by the loader, before loaded_

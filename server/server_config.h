@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "engine/engine_config.h"
-#include "server/stream_reactor.h"
+#include "server/stream_limits.h"
 
 namespace keyhole {
 

@@ -13,14 +13,10 @@
 #include "server/call.h"
 #include "server/convert_response.h"
 #include "server/engine_call.h"
+#include "server/stream_limits.h"
 #include "server/stream_watch.h"
 
 namespace keyhole {
-
-struct StreamLimits {
-  absl::Duration stall = absl::Seconds(10);  // a write that takes longer ends the stream
-  std::size_t outbox_bytes = 1 << 20;        // and so does an answer that waits beyond this
-};
 
 // How one event becomes a message of the method's response type.
 using EncodeEvent = grpc::ByteBuffer (*)(StreamEvent&& event, std::string_view model_revision);

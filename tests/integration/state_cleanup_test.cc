@@ -116,12 +116,18 @@ TEST_P(StateCleanupTest, NothingIsLeft) {
     });
     const grpc::Status status = Call(server.stub(), &context);
     interrupter.join();
-    if (end() == End::kOk) EXPECT_TRUE(status.ok()) << status.error_message();
-    if (end() == End::kError) EXPECT_FALSE(status.ok());
+    if (end() == End::kOk) {
+      EXPECT_TRUE(status.ok()) << status.error_message();
+    }
+    if (end() == End::kError) {
+      EXPECT_FALSE(status.ok());
+    }
     EXPECT_TRUE(server.IsClean());
     if (end() == End::kShutdown) break;
   }
-  if (end() == End::kShutdown) EXPECT_TRUE(server.Join().ok());
+  if (end() == End::kShutdown) {
+    EXPECT_TRUE(server.Join().ok());
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -131,7 +137,7 @@ INSTANTIATE_TEST_SUITE_P(
         ::testing::Values(
             Method::kGenerate, Method::kStreamGenerate, Method::kChat, Method::kTokenize),
         ::testing::Values(End::kOk, End::kCancel, End::kDeadline, End::kError, End::kShutdown)),
-    [](const auto& info) { return Name(std::get<0>(info.param)) + Name(std::get<1>(info.param)); });
+    [](const auto& test) { return Name(std::get<0>(test.param)) + Name(std::get<1>(test.param)); });
 
 }  // namespace
 }  // namespace keyhole::testing

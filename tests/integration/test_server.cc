@@ -19,8 +19,14 @@ namespace keyhole::testing {
 ServerConfig TestServerConfig() {
   ServerConfig config;
   config.listen = "127.0.0.1:0";
-  config.metrics_listen = "127.0.0.1:0";
+  config.metrics_listen.clear();
   config.drain_timeout = absl::Seconds(5);
+  return config;
+}
+
+ServerConfig TestServerConfigWithMetrics() {
+  ServerConfig config = TestServerConfig();
+  config.metrics_listen = "127.0.0.1:0";
   return config;
 }
 

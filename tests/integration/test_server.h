@@ -16,8 +16,10 @@
 
 namespace keyhole::testing {
 
-// Ports of the system's choice, short limits.
+// Ports of the system's choice, a short drain. Without a metrics endpoint, which takes seconds to
+// end.
 ServerConfig TestServerConfig();
+ServerConfig TestServerConfigWithMetrics();
 
 // Thread: one, save where said.
 class TestServer {
@@ -40,7 +42,7 @@ class TestServer {
   Engine& engine() { return *engine_.load(); }
   Server& server() { return *server_; }
 
-  // The text of /metrics.
+  // The text of /metrics. REQUIRES: a configuration with metrics.
   std::string Scrape() const;
 
   // Whether the engine has no request and no page in use, now or within `timeout`.

@@ -1,0 +1,15 @@
+// How long and how much a stream may lag behind its answer.
+#pragma once
+
+#include <cstddef>
+
+#include "absl/time/time.h"
+
+namespace keyhole {
+
+struct StreamLimits {
+  absl::Duration stall = absl::Seconds(10);  // a write that takes longer ends the stream
+  std::size_t outbox_bytes = 1 << 20;        // and so does an answer that waits beyond this
+};
+
+}  // namespace keyhole
