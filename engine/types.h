@@ -6,8 +6,9 @@
 namespace keyhole {
 
 using TokenId = std::int32_t;
-using RequestId = std::uint64_t;   // unique in the life of an engine; also names the request's sequence
-using PageId = std::int32_t;       // place of one page in the host store; spans all layers
+using RequestId =
+    std::uint64_t;            // unique in the life of an engine; also names the request's sequence
+using PageId = std::int32_t;  // place of one page in the host store; spans all layers
 
 enum class FinishReason {
   kEndOfSequence,    // the model produced its end token
@@ -19,7 +20,8 @@ enum class FinishReason {
   kDrained,          // the server goes away; the text so far is valid
 };
 
-// How positions enter attention (selective-attention: "native" up to the trained length, "rectified" beyond).
+// How positions enter attention (selective-attention: "native" up to the trained length,
+// "rectified" beyond).
 enum class PositionMode { kNative, kRectified };
 
 // Distances of the far rows in rectified positions; see attention/distances.h.

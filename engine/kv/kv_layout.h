@@ -10,8 +10,9 @@ namespace keyhole {
 
 constexpr std::size_t ElementBytes(KvType type) { return type == KvType::kF32 ? 4 : 2; }
 
-// A page holds `page_size` tokens of all layers: [n_layers][page_size] rows. A row is one token's K of all KV heads,
-// then its V of all KV heads: [2][n_kv_heads][head_dim] elements, one contiguous piece.
+// A page holds `page_size` tokens of all layers: [n_layers][page_size] rows. A row is one token's K
+// of all KV heads, then its V of all KV heads: [2][n_kv_heads][head_dim] elements, one contiguous
+// piece.
 struct KvLayout {
   std::int32_t n_layers = 0;
   std::int32_t n_kv_heads = 0;
