@@ -66,7 +66,7 @@ sanitize() {
   configure "$preset"
   cmake --build "build/$preset" -j "$(build_jobs)" --target "$@"
   for program in "$@"; do
-    "build/$preset/tests/unit/${program#unit_}/$program" --gtest_brief=1 || status=1
+    "$(find "build/$preset/tests" -name "$program" -type f)" --gtest_brief=1 || status=1
   done
   return "$status"
 }
