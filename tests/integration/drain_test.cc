@@ -176,7 +176,7 @@ TEST(DrainTest, AtTheLimitAnswersEndAsDrained) {
 }
 
 TEST(DrainTest, ASecondServerOnThePortIsRefused) {
-  TestServer first({}, TestServerConfigWithMetrics());
+  TestServer first(FakeEngineOptions{}, TestServerConfigWithMetrics());
   ServerConfig config = TestServerConfig();
   config.listen = "127.0.0.1:" + std::to_string(first.server().port());
   Log log(spdlog::level::off);
