@@ -99,7 +99,7 @@ TEST(TransportTest, OversizedMetadataDoesNotReachTheService) {
 }
 
 TEST(TransportTest, MetricsHaveEveryFamilyAfterOneCall) {
-  TestServer server({}, TestServerConfigWithMetrics());
+  TestServer server(FakeEngineOptions{}, TestServerConfigWithMetrics());
   grpc::ClientContext context;
   v1::GenerateRequest request;
   request.set_text("metrics");
