@@ -2,16 +2,11 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/status_macros.h"
-#include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
-#include "grpcpp/resource_quota.h"
-#include "grpcpp/server_builder.h"
 #include "nlohmann/json.hpp"
-#include "server/credentials.h"
-#include "server/request_bounds.h"
+#include "server/data_port.h"
 #include "server/state_collector.h"
 #include "server/watchdog.h"
 
@@ -25,26 +20,6 @@ constexpr absl::Duration kFlushTime = absl::Seconds(2);
 constexpr absl::Duration kGoodbyeTime = absl::Milliseconds(200);
 // Beyond the drain timeout, before the process is ended by force.
 constexpr absl::Duration kWatchdogMargin = absl::Seconds(10);
-
-// The timeout of 20 s also cuts connections whose pipe is full (it becomes TCP_USER_TIMEOUT): never
-// seconds.
-void SetTransport(const ServerConfig& config, grpc::ServerBuilder* builder) {
-  const SchedulerSettings& scheduler = config.engine.scheduler;
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
-  // Surplus calls would wait unseen within the client: admission is the engine's.
-  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
-                              2 * (scheduler.max_running + scheduler.max_queued_requests));
-  // A second server on the port is a mistake, not a share of its calls.
-  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder->SetMaxReceiveMessageSize(
-      static_cast<int>(std::min<std::int64_t>(MaxReceiveBytes(scheduler.max_context), 1 << 30)));
-  grpc::ResourceQuota quota("keyhole");
-  quota.Resize(static_cast<std::size_t>(config.transport_memory));
-  builder->SetResourceQuota(quota);
-}
 
 }  // namespace
 
@@ -81,28 +56,14 @@ absl::Status Server::Start() {
                                                     std::make_shared<EngineStateCollector>(&slot_),
                                                     std::make_shared<ProcessCollector>()}));
   }
-  KEYHOLE_ASSIGN_OR_RETURN(grpc_server_, OpenDataPort());
+  KEYHOLE_ASSIGN_OR_RETURN(DataPort opened, OpenDataPort(config_, &service_));
+  grpc_server_ = std::move(opened.server);
+  port_ = opened.port;
   UpdateHealth(absl::Now());
   log_->Info("listening", {{"port", port_}, {"metrics_port", metrics_port()}});
   monitor_ = std::thread([this] { Monitor(); });
   loader_ = std::thread([this] { LoadModel(); });
   return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<grpc::Server>> Server::OpenDataPort() {
-  KEYHOLE_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(config_.tls));
-  grpc::EnableDefaultHealthCheckService(true);
-  if (config_.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  grpc::ServerBuilder builder;
-  SetTransport(config_, &builder);
-  builder.AddListeningPort(config_.listen, credentials, &port_);
-  builder.RegisterService(&service_);
-  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr || port_ == 0) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen on ", config_.listen, ": is the port taken?"));
-  }
-  return server;
 }
 
 void Server::LoadModel() {

@@ -61,7 +61,6 @@ class Server {
   void UpdateHealth(absl::Time now);
   void SetHealth(const std::string& service, bool serving, std::optional<bool>* last);
   void Drain();
-  absl::StatusOr<std::unique_ptr<grpc::Server>> OpenDataPort();
 
   const ServerConfig config_;
   EngineFactory factory_;

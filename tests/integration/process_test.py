@@ -53,7 +53,7 @@ class SignalTest(ProcessTest):
         start = time.monotonic()
         server.signal(signal.SIGTERM)
         self.assertEqual(server.wait_exit(), 0)
-        self.assertLess(time.monotonic() - start, 5)
+        self.assertLess(time.monotonic() - start, 20)
         server.wait_for_event("drained", 1)
 
     def test_sigterm_while_the_model_loads(self):
@@ -87,7 +87,7 @@ class SignalTest(ProcessTest):
         start = time.monotonic()
         server.signal(signal.SIGINT)
         self.assertEqual(server.wait_exit(10), 128 + signal.SIGINT)
-        self.assertLess(time.monotonic() - start, 3)
+        self.assertLess(time.monotonic() - start, 30, "far less than the drain would take")
         thread.join(10)
         self.assertEqual(errors[0].code(), grpc.StatusCode.UNAVAILABLE)
 

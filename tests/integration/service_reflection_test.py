@@ -164,7 +164,7 @@ class BehaviourTest(unittest.TestCase):
         next(stream)
         self.assertGreater(server.metric('keyhole_kv_pages_used{tier="host"}'), 0)
         stream.cancel()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while server.metric('keyhole_kv_pages_used{tier="host"}') > 0:
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.05)
@@ -181,7 +181,7 @@ class BehaviourTest(unittest.TestCase):
         client.Generate(fields, metadata=[("traceparent", TRACE)])
         with self.assertRaises(grpc.RpcError):
             client.Generate(greedy(CANARY, sampling={"top_p": 2}))
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not any(line.get("client_request_id") == "log-test" for line in server.lines):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.05)
