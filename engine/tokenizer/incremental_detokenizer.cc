@@ -1,7 +1,6 @@
 #include "engine/tokenizer/incremental_detokenizer.h"
 
 #include <string_view>
-#include <utility>
 
 #include "engine/tokenizer/utf8.h"
 
@@ -10,8 +9,10 @@ namespace keyhole {
 std::string IncrementalDetokenizer::Push(TokenId token) {
   std::string_view bytes = tokenizer_->TokenBytes(token, keep_special_);
   if (bytes.empty()) return {};
-  if (std::exchange(at_start_, false) && tokenizer_->drops_leading_space() && bytes[0] == ' ') {
-    bytes.remove_prefix(1);
+  if (at_start_) {
+    const LeadingSpace leading = tokenizer_->leading_space();
+    if (leading != LeadingSpace::kKept && bytes[0] == ' ') bytes.remove_prefix(1);
+    at_start_ = leading == LeadingSpace::kDroppedEachToken && bytes.empty();
   }
   pending_.append(bytes);
   std::string text;

@@ -25,7 +25,7 @@ class IncrementalDetokenizer {
   const Tokenizer* tokenizer_;
   bool keep_special_;
   std::string pending_;   // bytes of an unfinished character
-  bool at_start_ = true;  // a SentencePiece model drops the space before the first word
+  bool at_start_ = true;  // no text yet: see LeadingSpace
 };
 
 }  // namespace keyhole

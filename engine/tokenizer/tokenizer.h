@@ -17,6 +17,13 @@ struct EncodeOptions {
       true;  // "<|im_start|>" in the text becomes its id; false: ordinary text
 };
 
+// Spaces that a SentencePiece model has put before a text, or would not have kept there.
+enum class LeadingSpace {
+  kKept,
+  kDroppedOnce,       // it puts one before the first word
+  kDroppedEachToken,  // it keeps none: one is dropped from each token until there is text
+};
+
 // Thread: immutable after construction, any thread.
 class Tokenizer {
  public:
@@ -38,9 +45,8 @@ class Tokenizer {
   virtual bool is_special(TokenId token) const = 0;
   virtual const std::vector<TokenId>& end_tokens() const = 0;  // any of them ends a sequence
 
-  // True for a SentencePiece model that puts a space before the first word: Decode takes it away
-  // again.
-  virtual bool drops_leading_space() const { return false; }
+  // What Decode takes away again from the tokens before the first text.
+  virtual LeadingSpace leading_space() const { return LeadingSpace::kKept; }
 };
 
 }  // namespace keyhole

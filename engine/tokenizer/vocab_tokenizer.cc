@@ -4,6 +4,7 @@
 #include <array>
 
 #include "engine/tokenizer/byte_level_alphabet.h"
+#include "engine/tokenizer/incremental_detokenizer.h"
 #include "engine/tokenizer/utf8.h"
 #include "engine/tokenizer/vocabulary.h"
 
@@ -87,8 +88,12 @@ void VocabTokenizer::ReadTexts(const TokenizerData& data) {
     bytes_[token.id] = token.text;
     if (token.special) special_[token.id] = true;
   }
-  drops_leading_space_ =
-      data.kind != TokenizerData::Kind::kByteLevelBpe && data.add_space_prefix.value_or(true);
+  if (data.kind == TokenizerData::Kind::kByteLevelBpe) return;
+  if (data.remove_extra_whitespaces.value_or(false)) {
+    leading_space_ = LeadingSpace::kDroppedEachToken;
+  } else if (data.add_space_prefix.value_or(true)) {
+    leading_space_ = LeadingSpace::kDroppedOnce;
+  }
 }
 
 void VocabTokenizer::ReadEnds(const TokenizerData& data) {
@@ -174,13 +179,10 @@ std::string_view VocabTokenizer::TokenBytes(TokenId token, bool keep_special) co
 }
 
 std::string VocabTokenizer::Decode(const std::vector<TokenId>& tokens, bool keep_special) const {
-  std::string bytes;
-  for (const TokenId token : tokens) bytes.append(TokenBytes(token, keep_special));
-  std::string_view kept = bytes;
-  if (drops_leading_space_ && kept.starts_with(' ')) kept.remove_prefix(1);
+  IncrementalDetokenizer detokenizer(this, keep_special);
   std::string text;
-  AppendLossy(kept, /*keep_truncated=*/false, &text);
-  return text;
+  for (const TokenId token : tokens) text += detokenizer.Push(token);
+  return text + detokenizer.Finish();
 }
 
 }  // namespace keyhole

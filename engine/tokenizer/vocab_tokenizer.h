@@ -29,7 +29,7 @@ class VocabTokenizer : public Tokenizer {
   int vocab_size() const override { return static_cast<int>(bytes_.size()); }
   bool is_special(TokenId token) const override { return special_[token]; }
   const std::vector<TokenId>& end_tokens() const override { return end_tokens_; }
-  bool drops_leading_space() const override { return drops_leading_space_; }
+  LeadingSpace leading_space() const override { return leading_space_; }
 
  private:
   // Tokens searched for in the text as given, and in the normalised text.
@@ -57,7 +57,7 @@ class VocabTokenizer : public Tokenizer {
   Searched ordinary_;           // without special tokens
   std::optional<TokenId> bos_;  // set: goes before every text
   std::optional<TokenId> eos_;  // set: goes after every text
-  bool drops_leading_space_ = false;
+  LeadingSpace leading_space_ = LeadingSpace::kKept;
 };
 
 }  // namespace keyhole
