@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/attention/distances.h"
 #include "engine/device/device.h"
 #include "engine/engine_dependencies.h"
 #include "engine/kv/host_store.h"
@@ -130,6 +131,13 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
   model.attention.sizes = {.initial = config.selection.initial,
                            .local = config.selection.local,
                            .selected = config.selection.selected};
+  model.attention.distances = DefaultDistances(config.selection.local);
+  model.attention.distances.chunk_size = config.scheduler.chunk_size;
+  if (parts.model.positions == PositionMode::kRectified) {
+    KEYHOLE_RETURN_IF_ERROR(CheckDistances(model.attention.distances,
+                                           model.attention.sizes,
+                                           parts.model.config.trained_length));
+  }
   KEYHOLE_RETURN_IF_ERROR(executor->Load(std::move(model), parts.tokenizer->end_tokens()));
   parts.on_page_free = [store = &executor->store()](PageId page) { store->Discard(page); };
   return executor;
