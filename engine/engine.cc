@@ -134,9 +134,8 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
   model.attention.distances = DefaultDistances(config.selection.local);
   model.attention.distances.chunk_size = config.scheduler.chunk_size;
   if (parts.model.positions == PositionMode::kRectified) {
-    KEYHOLE_RETURN_IF_ERROR(CheckDistances(model.attention.distances,
-                                           model.attention.sizes,
-                                           parts.model.config.trained_length));
+    KEYHOLE_RETURN_IF_ERROR(CheckDistances(
+        model.attention.distances, model.attention.sizes, parts.model.config.trained_length));
   }
   KEYHOLE_RETURN_IF_ERROR(executor->Load(std::move(model), parts.tokenizer->end_tokens()));
   parts.on_page_free = [store = &executor->store()](PageId page) { store->Discard(page); };

@@ -15,7 +15,7 @@
 namespace keyhole::jinja {
 namespace {
 
-absl::Status Error(std::string message) { return absl::InvalidArgumentError(std::move(message)); }
+absl::Status Error(const std::string& message) { return absl::InvalidArgumentError(message); }
 
 // What a filter gets.
 struct Input {

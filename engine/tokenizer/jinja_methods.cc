@@ -10,7 +10,7 @@
 namespace keyhole::jinja {
 namespace {
 
-absl::Status Error(std::string message) { return absl::InvalidArgumentError(std::move(message)); }
+absl::Status Error(const std::string& message) { return absl::InvalidArgumentError(message); }
 
 // One call of a string's method.
 class StringMethod {

@@ -10,7 +10,7 @@
 namespace keyhole::jinja {
 namespace {
 
-absl::Status Error(std::string message) { return absl::InvalidArgumentError(std::move(message)); }
+absl::Status Error(const std::string& message) { return absl::InvalidArgumentError(message); }
 
 // Places that Python's slice with these bounds takes of a sequence of length `n`.
 struct Range {

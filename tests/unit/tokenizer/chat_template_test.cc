@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -148,11 +148,10 @@ TEST(ChatTemplate, BoundsHoldAgainstBombs) {
       "%}{{ ns.l }}",
   };
   for (const std::string& bomb : bombs) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();
     EXPECT_EQ(Render(bomb).status().code(), absl::StatusCode::kInvalidArgument)
         << bomb.substr(0, 100);
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20))
-        << bomb.substr(0, 100);
+    EXPECT_LT(std::clock() - start, 20 * CLOCKS_PER_SEC) << bomb.substr(0, 100);
   }
 }
 
