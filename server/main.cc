@@ -31,11 +31,12 @@ int Serve(const ServerConfig& config, Signals* signals) {
   auto* log = new Log(ParseLogLevel(config.log_level).value_or(spdlog::level::info));
   LogConfig(config, log);
   auto* server = new Server(config, Engine::Create, log);
+  // Before Start: a signal may come as soon as the port is open.
+  signals->OnFirst([server] { server->RequestDrain(); });
   absl::Status status = server->Start();
   if (!status.ok()) {
     log->Error("cannot_start", {{"cause", std::string(status.message())}});
   } else {
-    signals->OnFirst([server] { server->RequestDrain(); });
     status = server->Run();
     if (!status.ok()) log->Error("cannot_load_model", {{"cause", std::string(status.message())}});
   }
