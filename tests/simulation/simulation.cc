@@ -154,7 +154,9 @@ void Simulation::RandomEvent() {
     Submit();
   } else if (choice < 24) {
     PrepareOne();
-  } else if (choice < 54) {
+  } else if (choice < 34) {
+    ArriveOne();
+  } else if (choice < 56) {
     Turn();
   } else if (choice < 74) {
     CompleteStep();
@@ -202,7 +204,7 @@ void Simulation::PrepareOne() {
   auto sequence =
       preparer_->Prepare(arrival.id, std::move(arrival.request), arrival.submitted, &prompt_tokens);
   if (sequence.ok()) {
-    inbox_.Arrive(*std::move(sequence));
+    prepared_.push_back(*std::move(sequence));
   } else {
     hub_->Send(arrival.id,
                EndEvent{.status = sequence.status(),
@@ -210,6 +212,17 @@ void Simulation::PrepareOne() {
                         .selection = {},
                         .time = clock_.Now()});
   }
+}
+
+// Apart from PrepareOne: a cancel may come between the two.
+void Simulation::ArriveOne() {
+  if (prepared_.empty()) return;
+  const RequestId id = prepared_.front()->id();
+  for (Client& client : clients_) {
+    if (client.id == id) client.must_not_start = registry_->cancelled(id);
+  }
+  inbox_.Arrive(std::move(prepared_.front()));
+  prepared_.pop_front();
 }
 
 void Simulation::DeliverOne() {
@@ -232,6 +245,7 @@ void Simulation::Settle() {
     const RequestRegistry::Counts open = registry_->counts();
     if (open.running + open.waiting == 0 && loop_->idle()) return;
     PrepareOne();
+    ArriveOne();
     Turn();
     CompleteStep();
     DeliverOne();
@@ -255,6 +269,7 @@ void Simulation::CheckClient(const Client& client) {
     Violate(absl::StrCat("request ", client.id, ": not exactly one last event"));
     return;
   }
+  if (client.must_not_start && events.started) Violate("a cancelled request was started");
   CheckAnswer(client, events);
   if (events.failed) {
     const std::string reason = GetErrorDetail(*events.failed).reason;

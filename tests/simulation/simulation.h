@@ -50,6 +50,7 @@ class Simulation {
     RequestId id = 0;
     Request request;
     std::shared_ptr<Recording> recording;
+    bool must_not_start = false;  // cancelled before the engine saw it
   };
   struct Arrival {  // waits for a text worker
     RequestId id = 0;
@@ -65,6 +66,7 @@ class Simulation {
   void RandomEvent();
   void Submit();
   void PrepareOne();
+  void ArriveOne();
   void DeliverOne();
   void Turn();
   void CompleteStep();
@@ -100,6 +102,7 @@ class Simulation {
 
   std::vector<Client> clients_;
   std::deque<Arrival> arrivals_;
+  std::deque<std::unique_ptr<Sequence>> prepared_;
 };
 
 }  // namespace keyhole::testing
