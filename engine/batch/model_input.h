@@ -7,6 +7,7 @@
 
 #include "engine/request/request.h"
 #include "engine/request/response_sink.h"
+#include "engine/telemetry/selection_stats.h"
 #include "engine/types.h"
 
 namespace keyhole {
@@ -60,6 +61,7 @@ struct SequenceResult {
 struct StepResult {
   std::vector<SequenceResult> sequences;  // parallel to ModelInput::sequences
   StepTimings timings;
+  SelectionStats selection;
 };
 
 }  // namespace keyhole

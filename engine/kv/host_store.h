@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "engine/kv/kv_layout.h"
+#include "engine/kv/page_memory.h"
 #include "engine/types.h"
 
 namespace keyhole {
@@ -15,31 +17,27 @@ namespace keyhole {
 // Thread: the executor writes rows; the address computations are const and safe anywhere.
 class HostStore {
  public:
-  // Errors: RESOURCE_EXHAUSTED if the address space cannot be reserved.
+  // Errors: INVALID_ARGUMENT for a layout without rows; those of PageMemory::Reserve.
   static absl::StatusOr<std::unique_ptr<HostStore>> Create(const KvLayout& layout,
                                                            std::int32_t n_pages);
-  ~HostStore();
-  HostStore(const HostStore&) = delete;
-  HostStore& operator=(const HostStore&) = delete;
 
   // First row of `layer` in `page`; page_size rows follow, layout().row_bytes() apart.
   std::byte* LayerRows(PageId page, std::int32_t layer) const {
-    return base_ + static_cast<std::size_t>(page) * layout_.page_bytes() + layout_.offset(layer, 0);
+    return memory_.Page(page) + layout_.offset(layer, 0);
   }
 
   // Gives the physical memory of a free page back to the system.
-  void Discard(PageId page);
+  void Discard(PageId page) { memory_.Discard(page); }
 
   const KvLayout& layout() const { return layout_; }
-  std::int32_t n_pages() const { return n_pages_; }
+  std::int32_t n_pages() const { return memory_.n_pages(); }
 
  private:
-  HostStore(const KvLayout& layout, std::int32_t n_pages, std::byte* base, std::size_t bytes);
+  HostStore(const KvLayout& layout, PageMemory memory)
+      : layout_(layout), memory_(std::move(memory)) {}
 
   KvLayout layout_;
-  std::int32_t n_pages_;
-  std::byte* base_;
-  std::size_t bytes_;
+  PageMemory memory_;
 };
 
 }  // namespace keyhole

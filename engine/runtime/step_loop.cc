@@ -214,6 +214,7 @@ void StepLoop::CommitStep(const InFlight& step, StepResult result) {
   StepRecord record;
   record.decode_sequences = static_cast<std::int32_t>(step.plan.decode.size());
   record.timings = result.timings;
+  record.selection = std::move(result.selection);
   if (step.plan.prefill) {
     record.prefill_tokens = step.plan.prefill->tokens.count;
     prefill_speed_.Add(record.prefill_tokens, now_ - step.started);

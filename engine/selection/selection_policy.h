@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "absl/status/statusor.h"
 #include "engine/device/device.h"
 #include "engine/selection/selection.h"
+#include "engine/telemetry/selection_stats.h"
 #include "engine/types.h"
 
 namespace keyhole {
@@ -31,8 +33,20 @@ struct SelectionContext {
   std::int32_t q_len = 0;
   std::int32_t n_heads = 0;
   std::int32_t head_dim = 0;
-  const float* queries = nullptr;  // [q_len, n_heads, head_dim], un-rotated
-  SelectionSizes sizes;            // after the request's own wishes were clamped
+  const float* queries = nullptr;      // [q_len, n_heads, head_dim], un-rotated
+  SelectionSizes sizes;                // after the request's own wishes were clamped
+  std::span<const PageId> pages = {};  // page table of the sequence
+  SelectionStats* stats = nullptr;     // of the step, to add to; null: nobody asks
+};
+
+// New rows of one sequence in one layer.
+struct AppendContext {
+  RequestId id = 0;
+  std::int32_t layer = 0;
+  std::int32_t first = 0;  // row of the first token
+  std::int32_t n_tokens = 0;
+  const float* keys = nullptr;  // [n_tokens, n_kv_heads, head_dim], un-rotated
+  std::span<const PageId> pages = {};
 };
 
 // Returns rows; moves no bytes, allocates no pages, knows nothing of attention. Ties go to the
@@ -45,6 +59,10 @@ class SelectionPolicy {
 
   // Errors: INTERNAL, which fails this sequence; there is no silent switch to another policy.
   virtual absl::StatusOr<Selection> Select(Device& device, const SelectionContext& context) = 0;
+
+  // Rows are about to be appended: keep what later selections need of their keys, by page, so that
+  // sequences that share a page share it too.
+  virtual void OnAppend(Device& /*device*/, std::span<const AppendContext> /*sequences*/) {}
 
   // The sequence will not come again: drop what is kept for it. Unknown ids are ignored.
   virtual void OnSequenceEnd(RequestId id) = 0;
