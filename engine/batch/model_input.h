@@ -61,7 +61,7 @@ struct SequenceResult {
 struct StepResult {
   std::vector<SequenceResult> sequences;  // parallel to ModelInput::sequences
   StepTimings timings;
-  SelectionStats selection;
+  StepSelectionStats selection;
 };
 
 }  // namespace keyhole

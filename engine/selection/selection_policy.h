@@ -33,10 +33,10 @@ struct SelectionContext {
   std::int32_t q_len = 0;
   std::int32_t n_heads = 0;
   std::int32_t head_dim = 0;
-  const float* queries = nullptr;      // [q_len, n_heads, head_dim], un-rotated
-  SelectionSizes sizes;                // after the request's own wishes were clamped
-  std::span<const PageId> pages = {};  // page table of the sequence
-  SelectionStats* stats = nullptr;     // of the step, to add to; null: nobody asks
+  const float* queries = nullptr;       // [q_len, n_heads, head_dim], un-rotated
+  SelectionSizes sizes;                 // after the request's own wishes were clamped
+  std::span<const PageId> pages = {};   // page table of the sequence
+  StepSelectionStats* stats = nullptr;  // of the step, to add to; null: nobody asks
 };
 
 // New rows of one sequence in one layer.

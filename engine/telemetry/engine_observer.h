@@ -17,7 +17,7 @@ struct StepRecord {
   std::int32_t prefill_tokens = 0;
   std::int32_t decode_sequences = 0;
   StepTimings timings;
-  SelectionStats selection;
+  StepSelectionStats selection;
 };
 
 // One request, once it is over. Those that Submit itself refused are not told.

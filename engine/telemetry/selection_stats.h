@@ -27,7 +27,7 @@ struct RecallSample {
   double mass = 0;     // share of the candidates' exact attention mass that the chosen rows carry
 };
 
-struct SelectionStats {
+struct StepSelectionStats {
   std::vector<LayerSelection> layers;  // by layer; empty where the policy scores nothing
   std::vector<RecallSample> samples;
 };
