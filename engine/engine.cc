@@ -9,15 +9,16 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/attention/distances.h"
 #include "engine/device/device.h"
 #include "engine/engine_dependencies.h"
+#include "engine/kv/digest_store.h"
 #include "engine/kv/host_store.h"
 #include "engine/model/load_model.h"
 #include "engine/model/model_tokenizer.h"
 #include "engine/runtime/available_memory.h"
 #include "engine/runtime/model_executor.h"
 #include "engine/selection/policy_registry.h"
+#include "engine/selection_setup.h"
 #include "engine/status_macros.h"
 
 namespace keyhole {
@@ -26,8 +27,11 @@ namespace {
 // The model with all that it computes in, in the order in which they must go.
 class LoadedExecutor final : public StepExecutor {
  public:
-  LoadedExecutor(int n_threads, std::unique_ptr<HostStore> store)
-      : store_(std::move(store)), device_(n_threads) {}
+  // `digests` is null where the policy keeps none.
+  LoadedExecutor(int n_threads,
+                 std::unique_ptr<HostStore> store,
+                 std::unique_ptr<DigestStore> digests)
+      : store_(std::move(store)), digests_(std::move(digests)), device_(n_threads) {}
 
   absl::Status Load(ModelParts parts, std::vector<TokenId> end_tokens) {
     parts.device = &device_;
@@ -39,10 +43,14 @@ class LoadedExecutor final : public StepExecutor {
 
   absl::StatusOr<StepResult> Run(const ModelInput& input) override { return executor_->Run(input); }
 
-  HostStore& store() { return *store_; }
+  void Discard(PageId page) {
+    store_->Discard(page);
+    if (digests_ != nullptr) digests_->Discard(page);
+  }
 
  private:
   std::unique_ptr<HostStore> store_;
+  std::unique_ptr<DigestStore> digests_;
   Device device_;
   std::optional<ModelExecutor> executor_;
 };
@@ -57,24 +65,24 @@ KvLayout LayoutOf(const ModelConfig& config, const KvSettings& kv) {
 
 // As many pages as the memory holds, but no more than the running sequences can use.
 absl::StatusOr<std::int32_t> CountPages(const EngineConfig& config,
-                                        const KvLayout& layout,
+                                        std::int64_t page_bytes,
                                         std::int32_t max_context) {
+  const std::int32_t page_size = config.kv.page_size;
   std::int64_t bytes = config.kv.memory_bytes;
   if (bytes == 0) {
     KEYHOLE_ASSIGN_OR_RETURN(const std::int64_t available, AvailableMemory());
     bytes = available / 2;
   }
-  const auto page_bytes = static_cast<std::int64_t>(layout.page_bytes());
   const std::int64_t usable =
-      std::int64_t{PagesForTokens(max_context, layout.page_size)} * config.scheduler.max_running;
+      std::int64_t{PagesForTokens(max_context, page_size)} * config.scheduler.max_running;
   const std::int64_t n_pages = std::min(bytes / page_bytes, usable);
   if (n_pages < 1) {
     return absl::ResourceExhaustedError(
         absl::StrCat("kv.memory_bytes of ", bytes, " holds no page of ", page_bytes, " bytes"));
   }
-  if (n_pages * layout.page_size < max_context) {
+  if (n_pages * page_size < max_context) {
     spdlog::warn("KV memory holds {} tokens, less than one request of the full context of {}",
-                 n_pages * layout.page_size,
+                 n_pages * page_size,
                  max_context);
   }
   return static_cast<std::int32_t>(n_pages);
@@ -108,6 +116,7 @@ ModelInfo Describe(const EngineConfig& config,
   info.name = NameOf(config.model, source.config());
   info.revision = source.content_hash();
   info.config = source.config();
+  info.policy = config.selection.policy;
   info.positions = limits.positions;
   info.max_context = limits.max_context;
   info.max_prompt = limits.max_context - 1;
@@ -117,51 +126,79 @@ ModelInfo Describe(const EngineConfig& config,
   return info;
 }
 
+// Everything about the model that is settled before its weights are read.
+struct ModelPlan {
+  std::shared_ptr<const WeightSource> source;
+  PolicyTraits traits;
+  ContextLimits limits;
+  AttentionSettings attention;
+  PolicyParts policy;
+};
+
+absl::StatusOr<ModelPlan> PlanModel(const EngineConfig& config) {
+  ModelPlan plan;
+  KEYHOLE_ASSIGN_OR_RETURN(plan.traits, FindSelectionPolicy(config.selection.policy));
+  KEYHOLE_ASSIGN_OR_RETURN(plan.source,
+                           OpenModel(config.model.path,
+                                     {.rope_theta = config.model.rope_theta,
+                                      .rope_scaling = config.model.rope_scaling}));
+  const ModelConfig& model = plan.source->config();
+  const bool can_rectify = plan.traits.middle != MiddleRule::kEverything;
+  KEYHOLE_ASSIGN_OR_RETURN(plan.limits, ResolveContext(config, model.trained_length, can_rectify));
+  KEYHOLE_ASSIGN_OR_RETURN(plan.attention,
+                           ResolveAttention(config, plan.traits, model, plan.limits.positions));
+  plan.policy = ResolvePolicyParts(config.selection, plan.traits, model, plan.limits.positions);
+  return plan;
+}
+
 absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& config,
-                                                           ModelParts model,
+                                                           ModelPlan plan,
                                                            EngineDependencies& parts) {
-  const KvLayout layout = LayoutOf(parts.model.config, config.kv);
-  KEYHOLE_ASSIGN_OR_RETURN(parts.n_pages, CountPages(config, layout, parts.model.max_context));
+  const ModelConfig& model_config = plan.source->config();
+  const KvLayout layout = LayoutOf(model_config, config.kv);
   parts.page_bytes = static_cast<std::int64_t>(layout.page_bytes());
+  DigestLayout digest_layout;
+  if (plan.policy.maps != nullptr) {
+    digest_layout = DigestLayoutOf(*plan.policy.maps, config.kv.page_size);
+    parts.page_bytes += static_cast<std::int64_t>(digest_layout.page_bytes());
+  }
+  KEYHOLE_ASSIGN_OR_RETURN(parts.n_pages,
+                           CountPages(config, parts.page_bytes, parts.model.max_context));
   KEYHOLE_ASSIGN_OR_RETURN(auto store, HostStore::Create(layout, parts.n_pages));
-  auto executor = std::make_unique<LoadedExecutor>(config.threads, std::move(store));
+  std::unique_ptr<DigestStore> digests;
+  if (plan.policy.maps != nullptr) {
+    KEYHOLE_ASSIGN_OR_RETURN(digests, DigestStore::Create(digest_layout, parts.n_pages));
+  }
+  ModelParts model;
+  model.rope = std::make_unique<const RopeTable>(
+      model_config, RopePositions(plan.attention, plan.policy, parts.model.max_context));
+  plan.policy.store = store.get();
+  plan.policy.digests = digests.get();
+  plan.policy.rope = model.rope->rows();
+  KEYHOLE_ASSIGN_OR_RETURN(model.policy, MakeSelectionPolicy(config.selection.policy, plan.policy));
+  model.source = std::move(plan.source);
   model.weights = config.model.weights;
   model.max_context = parts.model.max_context;
-  model.attention.positions = parts.model.positions;
-  model.attention.sizes = {.initial = config.selection.initial,
-                           .local = config.selection.local,
-                           .selected = config.selection.selected};
-  model.attention.distances = DefaultDistances(config.selection.local);
-  model.attention.distances.chunk_size = config.scheduler.chunk_size;
-  if (parts.model.positions == PositionMode::kRectified) {
-    KEYHOLE_RETURN_IF_ERROR(CheckDistances(
-        model.attention.distances, model.attention.sizes, parts.model.config.trained_length));
-  }
+  model.attention = plan.attention;
+  auto executor =
+      std::make_unique<LoadedExecutor>(config.threads, std::move(store), std::move(digests));
   KEYHOLE_RETURN_IF_ERROR(executor->Load(std::move(model), parts.tokenizer->end_tokens()));
-  parts.on_page_free = [store = &executor->store()](PageId page) { store->Discard(page); };
+  parts.on_page_free = [owner = executor.get()](PageId page) { owner->Discard(page); };
   return executor;
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineConfig& config, EngineObserver* observer) {
   KEYHOLE_RETURN_IF_ERROR(Validate(config));
-  ModelParts model;
-  KEYHOLE_ASSIGN_OR_RETURN(model.policy, MakeSelectionPolicy(config.selection.policy));
-  KEYHOLE_ASSIGN_OR_RETURN(model.source,
-                           OpenModel(config.model.path,
-                                     {.rope_theta = config.model.rope_theta,
-                                      .rope_scaling = config.model.rope_scaling}));
-  const bool can_rectify = model.policy->traits().middle != MiddleRule::kEverything;
-  KEYHOLE_ASSIGN_OR_RETURN(
-      const ContextLimits limits,
-      ResolveContext(config, model.source->config().trained_length, can_rectify));
-  KEYHOLE_ASSIGN_OR_RETURN(TokenizerData tokenizer, ReadModelTokenizer(*model.source));
+  KEYHOLE_ASSIGN_OR_RETURN(ModelPlan plan, PlanModel(config));
+  KEYHOLE_ASSIGN_OR_RETURN(TokenizerData tokenizer, ReadModelTokenizer(*plan.source));
 
   EngineDependencies parts;
-  parts.model = Describe(config, *model.source, limits);
+  parts.model = Describe(config, *plan.source, plan.limits);
+  parts.model.selection = plan.attention.sizes;
   parts.render_chat = MakeChatRenderer(ChatTemplateOf(tokenizer));
   parts.model.has_chat_template = parts.render_chat != nullptr;
   KEYHOLE_ASSIGN_OR_RETURN(parts.tokenizer, MakeTokenizer(std::move(tokenizer)));
-  KEYHOLE_ASSIGN_OR_RETURN(parts.executor, LoadExecutor(config, std::move(model), parts));
+  KEYHOLE_ASSIGN_OR_RETURN(parts.executor, LoadExecutor(config, std::move(plan), parts));
   parts.observer = observer;
   return MakeEngine(config, std::move(parts));
 }

@@ -12,6 +12,7 @@
 #include "engine/engine_config.h"
 #include "engine/request/request.h"
 #include "engine/request/response_sink.h"
+#include "engine/selection/selection.h"
 #include "engine/telemetry/engine_observer.h"
 #include "engine/tokenizer/chat_template.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -23,6 +24,8 @@ struct ModelInfo {
   std::string name;
   std::string revision;  // hex SHA-256 of the model file
   ModelConfig config;
+  std::string policy;
+  SelectionSizes selection;  // of a request without wishes of its own
   PositionMode positions = PositionMode::kNative;
   std::int32_t max_context = 0;
   std::int32_t max_prompt = 0;

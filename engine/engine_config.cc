@@ -67,6 +67,25 @@ void DescribeModel(const ModelSettings& model, std::vector<std::string>& lines) 
   }
 }
 
+template <class Value>
+std::string OptionalLine(std::string_view name, const std::optional<Value>& value) {
+  return value ? Line(name, *value) : Line(name, std::string_view("auto"));
+}
+
+void DescribeSelection(const SelectionSettings& selection, std::vector<std::string>& lines) {
+  lines.push_back(Line("selection.policy", std::string_view(selection.policy)));
+  lines.push_back(Line("selection.calibration", std::string_view(selection.calibration)));
+  lines.push_back(Line("selection.initial", selection.initial));
+  lines.push_back(Line("selection.local", selection.local));
+  lines.push_back(OptionalLine("selection.selected", selection.selected));
+  lines.push_back(OptionalLine("selection.proximity", selection.proximity));
+  lines.push_back(Line("selection.probe_span", selection.probe_span));
+  lines.push_back(Line("selection.recall_interval", selection.recall_interval));
+  lines.push_back(Line("selection.positions", Name(selection.positions)));
+  lines.push_back(OptionalLine("selection.recall_distance", selection.recall_distance));
+  lines.push_back(OptionalLine("selection.recall_bias", selection.recall_bias));
+}
+
 void DescribeScheduler(const SchedulerSettings& scheduler, std::vector<std::string>& lines) {
   lines.push_back(Line("scheduler.max_context", scheduler.max_context));
   lines.push_back(Line("scheduler.chunk_size", scheduler.chunk_size));
@@ -90,8 +109,12 @@ absl::Status Validate(const EngineConfig& config) {
       {"kv.page_size", config.kv.page_size, 1, 65536},
       {"kv.memory_bytes", config.kv.memory_bytes, 0, kMaxBytes},
       {"selection.initial", config.selection.initial, 0, kMaxTokens},
-      {"selection.local", config.selection.local, 1, kMaxTokens},
-      {"selection.selected", config.selection.selected, 0, kMaxTokens},
+      {"selection.local", config.selection.local, 0, kMaxTokens},
+      {"selection.selected", config.selection.selected.value_or(0), 0, kMaxTokens},
+      {"selection.proximity", config.selection.proximity.value_or(0), 0, 1024},
+      {"selection.probe_span", config.selection.probe_span, 1, 65536},
+      {"selection.recall_interval", config.selection.recall_interval, 0, kMaxTokens},
+      {"selection.recall_distance", config.selection.recall_distance.value_or(0), 0, kMaxTokens},
       {"scheduler.max_context", scheduler.max_context, 0, kMaxTokens},
       {"scheduler.chunk_size", scheduler.chunk_size, 1, 65536},
       {"scheduler.max_running", scheduler.max_running, 1, 4096},
@@ -128,11 +151,7 @@ std::vector<std::string> Describe(const EngineConfig& config) {
       Line("kv.type", std::string_view(config.kv.type == KvType::kF32 ? "f32" : "bf16")));
   lines.push_back(Line("kv.page_size", config.kv.page_size));
   lines.push_back(Line("kv.memory_bytes", config.kv.memory_bytes));
-  lines.push_back(Line("selection.policy", std::string_view(config.selection.policy)));
-  lines.push_back(Line("selection.initial", config.selection.initial));
-  lines.push_back(Line("selection.local", config.selection.local));
-  lines.push_back(Line("selection.selected", config.selection.selected));
-  lines.push_back(Line("selection.positions", Name(config.selection.positions)));
+  DescribeSelection(config.selection, lines);
   DescribeScheduler(config.scheduler, lines);
   lines.push_back(Line("threads", config.threads));
   lines.push_back(Line("text_workers", config.text_workers));
@@ -145,9 +164,13 @@ absl::StatusOr<ContextLimits> ResolveContext(const EngineConfig& config,
   const SchedulerSettings& scheduler = config.scheduler;
   constexpr std::int64_t kMaxContext = std::int64_t{1} << 30;
   ContextLimits limits;
+  constexpr std::int64_t kLongContext = 131072;
+  const bool may_rectify = can_rectify && config.selection.positions != PositionMode::kNative;
+  const std::int64_t natural =
+      may_rectify ? std::max(trained_length, kLongContext) : trained_length;
   limits.max_context = scheduler.max_context > 0
                            ? scheduler.max_context
-                           : static_cast<std::int32_t>(std::min(trained_length, kMaxContext));
+                           : static_cast<std::int32_t>(std::min(natural, kMaxContext));
   const bool longer = limits.max_context > trained_length;
   limits.positions = config.selection.positions.value_or(
       longer && can_rectify ? PositionMode::kRectified : PositionMode::kNative);

@@ -37,16 +37,23 @@ struct KvSettings {
 };
 
 struct SelectionSettings {
-  std::string policy = "full";
+  std::string policy = "esa";
+  std::string calibration;  // file; empty: beside the model, made where there is none
   std::int32_t initial = 128;
-  std::int32_t local = 4096;
-  std::int32_t selected = 512;
+  std::int32_t local = 0;                 // 0: 4096, or half of the trained length if that is less
+  std::optional<std::int32_t> selected;   // unset: the policy's own
+  std::optional<std::int32_t> proximity;  // neighbours on a side that share a score; likewise
+  std::int32_t probe_span = 64;           // queries of a chunk that one probe stands for
+  std::int32_t recall_interval = 64;      // decode selections between two recall samples; 0: none
   std::optional<PositionMode>
       positions;  // unset: native up to the trained length, rectified beyond
+  std::optional<std::int32_t> recall_distance;  // of the profile `recall`; unset: local / 4
+  std::optional<float> recall_bias;             // likewise; unset: 1
 };
 
 struct SchedulerSettings {
-  std::int32_t max_context = 0;   // prompt + output; 0: the trained length
+  // Prompt + output. 0: the trained length, or 131072 where selection reads beyond it.
+  std::int32_t max_context = 0;
   std::int32_t chunk_size = 512;  // prefill tokens a step; chunks start at its multiples
   std::int32_t max_running = 32;  // sequences
   std::int32_t max_queued_requests = 256;

@@ -118,10 +118,10 @@ void FillModel(const ModelInfo& model, const EngineConfig& config, v1::GetModelR
   message->set_vocabulary_size(static_cast<std::int32_t>(model.config.vocab_size));
   message->set_has_chat_template(model.has_chat_template);
   v1::SelectionInfo* selection = message->mutable_selection();
-  selection->set_policy(config.selection.policy);
-  selection->set_initial_tokens(config.selection.initial);
-  selection->set_local_tokens(config.selection.local);
-  selection->set_selected_tokens(config.selection.selected);
+  selection->set_policy(model.policy);
+  selection->set_initial_tokens(model.selection.initial);
+  selection->set_local_tokens(model.selection.local);
+  selection->set_selected_tokens(model.selection.selected);
   selection->set_positions(model.positions == PositionMode::kNative ? "native" : "rectified");
   FillLimits(model, message->mutable_limits());
   message->mutable_limits()->set_max_receive_bytes(MaxReceiveBytes(config.scheduler.max_context));

@@ -57,11 +57,12 @@ void AddModelFlags(CLI::App* app, EngineConfig* engine, RawFlags* raw) {
       ->group("Model");
 }
 
-void AddContextFlags(CLI::App* app, EngineConfig* engine, RawFlags* raw) {
+void AddContextFlags(CLI::App* app, EngineConfig* engine) {
   constexpr const char* kGroup = "Context";
-  app->add_option("--max-context",
-                  engine->scheduler.max_context,
-                  "Prompt and output tokens of a request (0: as the model was trained)")
+  app->add_option(
+         "--max-context",
+         engine->scheduler.max_context,
+         "Prompt and output tokens of a request (0: 131072 with selection, else as trained)")
       ->group(kGroup);
   app->add_option("--kv-memory",
                   engine->kv.memory_bytes,
@@ -85,12 +86,38 @@ void AddContextFlags(CLI::App* app, EngineConfig* engine, RawFlags* raw) {
                   engine->scheduler.default_max_output_tokens,
                   "Output tokens where a request names no number")
       ->group(kGroup);
-  app->add_option("--policy", engine->selection.policy, "Selection policy: full or sink_recent")
+}
+
+void AddSelectionFlags(CLI::App* app, SelectionSettings* selection, RawFlags* raw) {
+  constexpr const char* kGroup = "Selection";
+  app->add_option("--policy",
+                  selection->policy,
+                  "esa, esa-paper, esa-individual, esa-exact, full or sink_recent")
       ->group(kGroup);
-  app->add_option("--initial", engine->selection.initial, "First tokens always attended")
+  app->add_option("--calibration",
+                  selection->calibration,
+                  "File of keyhole-calibrate (default: beside the model, made where there is none)")
       ->group(kGroup);
-  app->add_option("--local", engine->selection.local, "Last tokens always attended")->group(kGroup);
-  app->add_option("--selected", engine->selection.selected, "Tokens selected between them")
+  app->add_option("--initial", selection->initial, "First tokens always attended")->group(kGroup);
+  app->add_option("--local", selection->local, "Last tokens always attended (0: by the model)")
+      ->group(kGroup);
+  app->add_option("--selected", selection->selected, "Tokens selected between them")->group(kGroup);
+  app->add_option("--proximity", selection->proximity, "Neighbours that share a token's score")
+      ->group(kGroup);
+  app->add_option(
+         "--probe-span", selection->probe_span, "Prefill queries that share one selection probe")
+      ->group(kGroup);
+  app->add_option("--recall-interval",
+                  selection->recall_interval,
+                  "Decode selections between two comparisons with exact scores (0: none)")
+      ->group(kGroup);
+  app->add_option("--recall-distance",
+                  selection->recall_distance,
+                  "Distance of selected tokens in the profile recall (rectified positions)")
+      ->group(kGroup);
+  app->add_option("--recall-bias",
+                  selection->recall_bias,
+                  "Added to the logits of selected tokens in the profile recall")
       ->group(kGroup);
   app->add_option("--positions",
                   raw->positions,
@@ -195,7 +222,8 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   app.option_defaults()->always_capture_default()->multi_option_policy(
       CLI::MultiOptionPolicy::TakeLast);
   AddModelFlags(&app, &config.engine, &raw);
-  AddContextFlags(&app, &config.engine, &raw);
+  AddContextFlags(&app, &config.engine);
+  AddSelectionFlags(&app, &config.engine.selection, &raw);
   AddServiceFlags(&app, &config, &raw);
   app.set_config("--config", "", "File with lines NAME = VALUE, names as here without the dashes");
   app.allow_config_extras(CLI::config_extras_mode::error);

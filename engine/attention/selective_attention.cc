@@ -33,6 +33,7 @@ struct SelectiveAttention::State {
   // Reused from step to step; the first two are parallel to the step's sequences.
   std::vector<Selection> selections;
   std::vector<std::vector<AttendPart>> parts;
+  std::vector<AppendContext> arrivals;
   std::vector<AppendKvParams> appends;
   std::vector<AttendParams> attends;
   AttendWorkspace workspace;
@@ -46,7 +47,9 @@ struct SelectiveAttention::State {
               const float* values,
               const StepResult& result);
   void Attend(const LayerStep& step, float* out, const StepResult& result);
-  absl::StatusOr<Selection> SelectRows(const LayerStep& step, const SequenceSlice& slice);
+  absl::StatusOr<Selection> SelectRows(const LayerStep& step,
+                                       const SequenceSlice& slice,
+                                       StepSelectionStats& stats);
 };
 
 void SelectiveAttention::State::Check(const ModelInput& input,
@@ -71,7 +74,8 @@ void SelectiveAttention::State::Check(const ModelInput& input,
 }
 
 absl::StatusOr<Selection> SelectiveAttention::State::SelectRows(const LayerStep& step,
-                                                                const SequenceSlice& slice) {
+                                                                const SequenceSlice& slice,
+                                                                StepSelectionStats& stats) {
   SelectionSizes sizes = settings.sizes;
   if (slice.request != nullptr) {
     const SelectionParams& wishes = slice.request->selection;
@@ -93,7 +97,9 @@ absl::StatusOr<Selection> SelectiveAttention::State::SelectRows(const LayerStep&
        .n_heads = static_cast<std::int32_t>(n_heads),
        .head_dim = static_cast<std::int32_t>(head_dim),
        .queries = step.q->const_data_ptr<float>() + slice.q_begin * n_heads * head_dim,
-       .sizes = sizes});
+       .sizes = sizes,
+       .pages = slice.pages,
+       .stats = &stats});
 }
 
 void SelectiveAttention::State::Select(const LayerStep& step, StepResult& result) {
@@ -103,7 +109,7 @@ void SelectiveAttention::State::Select(const LayerStep& step, StepResult& result
   for (std::size_t i = 0; i < slices.size(); ++i) {
     SequenceResult& sequence = result.sequences[i];
     if (!sequence.status.ok()) continue;
-    absl::StatusOr<Selection> selection = SelectRows(step, slices[i]);
+    absl::StatusOr<Selection> selection = SelectRows(step, slices[i], result.selection);
     sequence.status = selection.status();
     if (!selection.ok()) continue;
     sequence.selected_rows += selection->n_selected();
@@ -115,11 +121,19 @@ void SelectiveAttention::State::Append(const LayerStep& step,
                                        const float* keys,
                                        const float* values,
                                        const StepResult& result) {
+  arrivals.clear();
   appends.clear();
+  const auto* unrotated = step.k->const_data_ptr<float>();
   for (std::size_t i = 0; i < result.sequences.size(); ++i) {
     if (!result.sequences[i].status.ok()) continue;
     const SequenceSlice& slice = step.input->sequences[i];
     const std::int64_t first = slice.q_begin * n_kv_heads * head_dim;
+    arrivals.push_back({.id = slice.id,
+                        .layer = step.layer,
+                        .first = slice.kv_len,
+                        .n_tokens = slice.q_len,
+                        .keys = unrotated + first,
+                        .pages = slice.pages});
     appends.push_back({.store = store,
                        .layer = step.layer,
                        .pages = slice.pages,
@@ -128,6 +142,7 @@ void SelectiveAttention::State::Append(const LayerStep& step,
                        .keys = keys + first,
                        .values = values + first});
   }
+  policy->OnAppend(*step.device, arrivals);
   AppendKv(*step.device, appends);
 }
 

@@ -40,7 +40,8 @@ absl::StatusOr<std::unique_ptr<Model>> LoadModel(ModelParts parts) {
   llama.device = parts.device;
   KEYHOLE_ASSIGN_OR_RETURN(
       llama.weights, LoadWeights(*parts.source, parts.weights, *parts.device, parts.progress));
-  llama.rope = std::make_unique<const RopeTable>(config, parts.max_context);
+  llama.rope = parts.rope != nullptr ? std::move(parts.rope)
+                                     : std::make_unique<const RopeTable>(config, parts.max_context);
   llama.attention = std::make_unique<SelectiveAttention>(
       config, parts.attention, llama.rope->rows(), parts.store, std::move(parts.policy));
   llama.source = std::move(parts.source);

@@ -11,6 +11,7 @@
 #include "engine/engine_config.h"
 #include "engine/kv/host_store.h"
 #include "engine/model/model.h"
+#include "engine/model/rope_table.h"
 #include "engine/model/weight_source.h"
 #include "engine/selection/selection_policy.h"
 
@@ -23,7 +24,8 @@ struct ModelParts {
   HostStore* store = nullptr;  // outlives the model
   std::unique_ptr<SelectionPolicy> policy;
   AttentionSettings attention;
-  std::int64_t max_context = 0;               // positions that may occur: [0, max_context)
+  std::int64_t max_context = 0;           // positions that may occur: [0, max_context)
+  std::unique_ptr<const RopeTable> rope;  // of every position and distance; null: of max_context
   std::function<void(double done)> progress;  // may be empty; the share that is loaded, in (0, 1]
 };
 

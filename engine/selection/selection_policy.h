@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
 #include "absl/status/statusor.h"
 #include "engine/device/device.h"
+#include "engine/selection/digest_maps.h"
 #include "engine/selection/selection.h"
 #include "engine/telemetry/selection_stats.h"
 #include "engine/types.h"
@@ -23,6 +25,9 @@ enum class MiddleRule {
 struct PolicyTraits {
   std::string_view name;
   MiddleRule middle = MiddleRule::kBudget;
+  std::optional<DigestForm> digests = std::nullopt;  // compressed keys that it scores
+  std::int32_t default_selected = 512;
+  std::int32_t default_proximity = 8;
 };
 
 // What a policy may look at.

@@ -6,54 +6,25 @@
 
 #include <algorithm>
 #include <memory>
-#include <random>
 #include <string>
-#include <vector>
 
 #include "engine/selection/policy_registry.h"
+#include "tests/support/policy_harness.h"
 
 namespace keyhole {
-
-// Random queries that live as long as the context that points at them.
-struct PolicyCase {
-  static constexpr std::int32_t kHeads = 6;
-  static constexpr std::int32_t kHeadDim = 16;
-
-  PolicyCase(RequestId id, std::int32_t past, std::int32_t q_len, SelectionSizes sizes)
-      : queries(static_cast<std::size_t>(q_len) * kHeads * kHeadDim) {
-    std::mt19937 random(static_cast<unsigned>(id * 7919 + past));
-    std::normal_distribution<float> normal;
-    std::generate(queries.begin(), queries.end(), [&] { return normal(random); });
-    context = {.id = id,
-               .layer = 0,
-               .past = past,
-               .q_len = q_len,
-               .n_heads = kHeads,
-               .head_dim = kHeadDim,
-               .queries = queries.data(),
-               .sizes = sizes};
-  }
-  PolicyCase(const PolicyCase&) = delete;
-  PolicyCase& operator=(const PolicyCase&) = delete;
-
-  std::vector<float> queries;
-  SelectionContext context;
-};
 
 class PolicyConformanceTest : public testing::TestWithParam<std::string> {
  protected:
   static constexpr SelectionSizes kSizes = {.initial = 8, .local = 32, .selected = 16};
 
-  std::unique_ptr<SelectionPolicy> Make() const { return MakeSelectionPolicy(GetParam()).value(); }
-
-  Selection Select(SelectionPolicy& policy, const PolicyCase& c) {
-    absl::StatusOr<Selection> selection = policy.Select(device_, c.context);
-    EXPECT_TRUE(selection.ok()) << selection.status();
-    return selection.value_or(Selection{});
+  std::unique_ptr<PolicyHarness> Make() const {
+    return std::make_unique<PolicyHarness>(GetParam());
   }
 
+  Selection Select(PolicyHarness& policy, const PolicyCase& c) { return policy.Select(device_, c); }
+
   // Rows in range, ascending, each once; initial and local rows always in.
-  static void ExpectWellFormed(const Selection& selection, const SelectionContext& context) {
+  static void ExpectWellFormed(const Selection& selection, const PolicyCase& context) {
     const Selection parts = Partition(context.past, context.sizes);
     EXPECT_EQ(selection.initial, parts.initial);
     EXPECT_EQ(selection.middle, parts.middle);
@@ -72,7 +43,7 @@ class PolicyConformanceTest : public testing::TestWithParam<std::string> {
   }
 
   static void ExpectObeysBudget(const Selection& selection,
-                                const SelectionContext& context,
+                                const PolicyCase& context,
                                 MiddleRule rule) {
     const std::int32_t candidates = selection.middle.size();
     if (rule == MiddleRule::kNothing) {

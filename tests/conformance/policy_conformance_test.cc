@@ -12,8 +12,8 @@ TEST_P(PolicyConformanceTest, RowsAreWellFormedAndWithinTheBudget) {
     for (const std::int32_t q_len : {1, 7, 64}) {
       const PolicyCase c(id++, past, q_len, kSizes);
       const Selection selection = Select(*policy, c);
-      ExpectWellFormed(selection, c.context);
-      ExpectObeysBudget(selection, c.context, policy->traits().middle);
+      ExpectWellFormed(selection, c);
+      ExpectObeysBudget(selection, c, policy->policy().traits().middle);
     }
   }
 }
@@ -26,14 +26,14 @@ TEST_P(PolicyConformanceTest, SizesOfZeroAreObeyed) {
                                       SelectionSizes{0, 0, 0}}) {
     const PolicyCase c(1, 300, 1, sizes);
     const Selection selection = Select(*policy, c);
-    ExpectWellFormed(selection, c.context);
-    ExpectObeysBudget(selection, c.context, policy->traits().middle);
+    ExpectWellFormed(selection, c);
+    ExpectObeysBudget(selection, c, policy->policy().traits().middle);
   }
 }
 
 TEST_P(PolicyConformanceTest, BudgetThatCoversTheMiddleTakesAllOfIt) {
   const auto policy = Make();
-  if (policy->traits().middle == MiddleRule::kNothing) return;
+  if (policy->policy().traits().middle == MiddleRule::kNothing) return;
   const PolicyCase c(1, 200, 1, {.initial = 8, .local = 32, .selected = 160});
   EXPECT_EQ(Select(*policy, c).n_selected(), 160);
 }
@@ -65,8 +65,8 @@ TEST_P(PolicyConformanceTest, EndedSequenceStartsFromNothing) {
   const Selection first = Select(*policy, c);
   const PolicyCase later(1, 800, 1, kSizes);
   Select(*policy, later);
-  policy->OnSequenceEnd(1);
-  policy->OnSequenceEnd(77);  // never seen
+  policy->policy().OnSequenceEnd(1);
+  policy->policy().OnSequenceEnd(77);  // never seen
   EXPECT_EQ(Select(*policy, c), first);
 }
 
@@ -75,7 +75,7 @@ TEST_P(PolicyConformanceTest, ThreadsChangeNothing) {
   Device one(1);
   Device three(3);
   const auto policy = Make();
-  EXPECT_EQ(policy->Select(one, c.context).value(), policy->Select(three, c.context).value());
+  EXPECT_EQ(policy->Select(one, c), policy->Select(three, c));
 }
 
 std::vector<std::string> Names() {

@@ -16,10 +16,10 @@ ALLOWED = {
     "engine/device": set(),
     "engine/kv": {"device"},
     "engine/ops": {"device", "kv"},
-    "engine/selection": {"device", "kv", "ops"},
+    "engine/selection": {"device", "kv", "ops", "selection_stats"},
     "engine/request": {"kv"},
     "engine/scheduler": {"kv", "request"},
-    "engine/batch": {"kv", "request", "scheduler"},
+    "engine/batch": {"kv", "request", "scheduler", "selection_stats"},
     "engine/sampling": {"device", "request"},
     "engine/tokenizer": {"request"},
     "engine/attention": {"batch", "device", "kv", "ops", "selection", "model_config"},
@@ -34,6 +34,7 @@ ALLOWED = {
 NAMED_HEADERS = {
     "engine/model/model_config.h": "model_config",
     "engine/engine.h": "engine",
+    "engine/telemetry/selection_stats.h": "selection_stats",
     "engine/engine_config.h": "engine_config",
     "engine/engine_dependencies.h": "engine_dependencies",
 }

@@ -5,9 +5,11 @@
 
 namespace keyhole {
 
+constexpr PolicyTraits kFullTraits = {.name = "full", .middle = MiddleRule::kEverything};
+
 class FullPolicy final : public SelectionPolicy {
  public:
-  PolicyTraits traits() const override { return {"full", MiddleRule::kEverything}; }
+  PolicyTraits traits() const override { return kFullTraits; }
   absl::StatusOr<Selection> Select(Device& device, const SelectionContext& context) override;
   void OnSequenceEnd(RequestId) override {}
 };

@@ -5,9 +5,11 @@
 
 namespace keyhole {
 
+constexpr PolicyTraits kSinkRecentTraits = {.name = "sink_recent", .middle = MiddleRule::kNothing};
+
 class SinkRecentPolicy final : public SelectionPolicy {
  public:
-  PolicyTraits traits() const override { return {"sink_recent", MiddleRule::kNothing}; }
+  PolicyTraits traits() const override { return kSinkRecentTraits; }
   absl::StatusOr<Selection> Select(Device& device, const SelectionContext& context) override;
   void OnSequenceEnd(RequestId) override {}
 };

@@ -3,15 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/policy_harness.h"
+
 namespace keyhole {
 namespace {
 
 TEST(PolicyRegistryTest, EveryNameMakesThePolicyOfThatName) {
-  ASSERT_THAT(SelectionPolicyNames(), testing::IsSupersetOf({"full", "sink_recent"}));
+  ASSERT_THAT(SelectionPolicyNames(), testing::IsSupersetOf({"esa", "full", "sink_recent"}));
   for (const std::string_view name : SelectionPolicyNames()) {
-    const auto policy = MakeSelectionPolicy(name);
-    ASSERT_TRUE(policy.ok()) << policy.status();
-    EXPECT_EQ((*policy)->traits().name, name);
+    EXPECT_EQ(FindSelectionPolicy(name).value().name, name);
+    EXPECT_EQ(PolicyHarness(name).policy().traits().name, name);
   }
 }
 

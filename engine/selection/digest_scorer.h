@@ -1,0 +1,63 @@
+// Scores candidates by their digests: compressed queries against compressed keys.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/ops/append_digests.h"
+#include "engine/ops/score_rows.h"
+#include "engine/selection/policy_parts.h"
+#include "engine/selection/query_probes.h"
+#include "engine/selection/row_scorer.h"
+
+namespace keyhole {
+
+struct DigestRule {
+  DigestForm form = DigestForm::kPerKvHead;
+  ScoreRule score = ScoreRule::kVote;
+  std::int32_t probe_span = 64;
+};
+
+// Digests are written at append, by page, and never again. Compressed queries are int8 with one
+// scale per head. Source: ESA section 3.1 (arXiv 2502.14477); the vote is TokenSelect's
+// (arXiv 2411.02886).
+class DigestScorer final : public RowScorer {
+ public:
+  // Errors: INVALID_ARGUMENT where the parts lack maps or digests, or their sizes do not fit.
+  static absl::StatusOr<std::unique_ptr<RowScorer>> Create(const PolicyParts& parts,
+                                                           const DigestRule& rule);
+
+  bool Selects(std::int32_t layer) const override { return slots_[layer] >= 0; }
+  void Score(Device& device,
+             const SelectionContext& context,
+             RowRange candidates,
+             LayerSelection& times,
+             std::span<float> scores) override;
+  void OnAppend(Device& device, std::span<const AppendContext> sequences) override;
+
+ private:
+  DigestScorer(const PolicyParts& parts, const DigestRule& rule);
+
+  void Compress(const SelectionContext& context);
+
+  PolicyParts parts_;
+  DigestRule rule_;
+  ProbeRule probe_rule_;
+  float softmax_scale_;
+  std::vector<std::int32_t> slots_;  // by layer; -1: the layer selects nothing
+
+  // Reused from call to call.
+  QueryProbes probes_;
+  std::vector<std::int8_t> codes_;  // [n_probes, heads, rank]
+  std::vector<float> scales_;       // [n_probes, heads]
+  std::vector<AppendDigestsParams> appends_;
+  ScoreWorkspace workspace_;
+};
+
+// Slots of a digest store: by layer that selects.
+std::int32_t CountSlots(const DigestMaps& maps);
+
+}  // namespace keyhole

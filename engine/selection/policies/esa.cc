@@ -1,0 +1,18 @@
+#include "engine/selection/policies/esa.h"
+
+#include "engine/selection/digest_scorer.h"
+#include "engine/selection/staged_policy.h"
+#include "engine/status_macros.h"
+
+namespace keyhole {
+
+absl::StatusOr<std::unique_ptr<SelectionPolicy>> MakeEsaPolicy(const PolicyParts& parts) {
+  KEYHOLE_ASSIGN_OR_RETURN(auto scorer,
+                           DigestScorer::Create(parts,
+                                                {.form = DigestForm::kPerKvHead,
+                                                 .score = ScoreRule::kVote,
+                                                 .probe_span = parts.probe_span}));
+  return MakeStagedPolicy(kEsaTraits, parts, std::move(scorer));
+}
+
+}  // namespace keyhole

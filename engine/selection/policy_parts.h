@@ -1,0 +1,34 @@
+// What selection policies are made of. Plain data.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "engine/kv/digest_store.h"
+#include "engine/kv/host_store.h"
+#include "engine/ops/rope.h"
+#include "engine/selection/digest_maps.h"
+#include "engine/types.h"
+
+namespace keyhole {
+
+// A policy takes what it needs; `full` needs nothing. Pointers outlive the policy.
+struct PolicyParts {
+  std::int32_t n_heads = 0;
+  std::int32_t n_kv_heads = 0;
+  std::int32_t head_dim = 0;
+  const HostStore* store = nullptr;                // rows of the past, for exact scores
+  PositionMode positions = PositionMode::kNative;  // tells whether the store's keys are rotated
+  RopeRows rope = {};                              // of every position and of query_distance
+
+  std::shared_ptr<const DigestMaps> maps;  // of the form that the policy's traits ask for
+  DigestStore* digests = nullptr;          // one slot for each layer that selects
+
+  std::int32_t query_distance = 1024;  // queries are scored as if every candidate were this far
+  std::int32_t proximity = 8;          // a row's neighbours on either side share its score
+  std::int32_t probe_span = 64;        // queries of a prefill chunk that one probe stands for
+  std::int32_t recall_interval =
+      64;  // decode selections from one recall sample to the next; 0: none
+};
+
+}  // namespace keyhole

@@ -1,0 +1,67 @@
+#include "engine/selection_setup.h"
+
+#include <algorithm>
+
+#include "engine/attention/distances.h"
+#include "engine/selection/digest_scorer.h"
+#include "engine/status_macros.h"
+
+namespace keyhole {
+
+absl::StatusOr<AttentionSettings> ResolveAttention(const EngineConfig& config,
+                                                   const PolicyTraits& traits,
+                                                   const ModelConfig& model,
+                                                   PositionMode positions) {
+  const SelectionSettings& settings = config.selection;
+  AttentionSettings attention;
+  attention.positions = positions;
+  attention.sizes.initial = settings.initial;
+  attention.sizes.local = settings.local > 0 ? settings.local : DefaultLocal(model.trained_length);
+  attention.sizes.selected = settings.selected.value_or(traits.default_selected);
+  attention.max_selected = std::max(attention.max_selected, attention.sizes.selected);
+  DistanceSettings& distances = attention.distances;
+  distances = DefaultDistances(attention.sizes.local);
+  distances.chunk_size = config.scheduler.chunk_size;
+  distances.recall.selected = settings.recall_distance.value_or(distances.recall.selected);
+  distances.recall.far_bias = settings.recall_bias.value_or(distances.recall.far_bias);
+  if (positions == PositionMode::kRectified) {
+    KEYHOLE_RETURN_IF_ERROR(CheckDistances(distances, attention.sizes, model.trained_length));
+  }
+  return attention;
+}
+
+PolicyParts ResolvePolicyParts(const SelectionSettings& settings,
+                               const PolicyTraits& traits,
+                               const ModelConfig& model,
+                               PositionMode positions) {
+  PolicyParts parts;
+  parts.n_heads = static_cast<std::int32_t>(model.n_heads);
+  parts.n_kv_heads = static_cast<std::int32_t>(model.n_kv_heads);
+  parts.head_dim = static_cast<std::int32_t>(model.head_dim);
+  parts.positions = positions;
+  parts.query_distance = DefaultDistances(DefaultLocal(model.trained_length)).recall.selected;
+  parts.proximity = settings.proximity.value_or(traits.default_proximity);
+  parts.probe_span = settings.probe_span;
+  parts.recall_interval = settings.recall_interval;
+  return parts;
+}
+
+DigestLayout DigestLayoutOf(const DigestMaps& maps, std::int32_t page_size) {
+  return {.n_slots = CountSlots(maps),
+          .n_groups = maps.n_groups,
+          .rank = maps.rank,
+          .page_size = page_size};
+}
+
+std::int64_t RopePositions(const AttentionSettings& attention,
+                           const PolicyParts& parts,
+                           std::int64_t max_context) {
+  std::int64_t largest = std::max<std::int64_t>(max_context - 1, parts.query_distance);
+  const DistanceSettings& distances = attention.distances;
+  for (const Distances& d : {distances.recall, distances.prose, distances.paper}) {
+    largest = std::max<std::int64_t>({largest, d.selected, d.initial});
+  }
+  return largest + 1;
+}
+
+}  // namespace keyhole
