@@ -77,6 +77,7 @@ void DescribeSelection(const SelectionSettings& selection, std::vector<std::stri
   lines.push_back(Line("selection.calibration", std::string_view(selection.calibration)));
   lines.push_back(Line("selection.initial", selection.initial));
   lines.push_back(Line("selection.local", selection.local));
+  lines.push_back(Line("selection.prefill_local", selection.prefill_local));
   lines.push_back(OptionalLine("selection.selected", selection.selected));
   lines.push_back(OptionalLine("selection.proximity", selection.proximity));
   lines.push_back(Line("selection.probe_span", selection.probe_span));
@@ -110,6 +111,7 @@ absl::Status Validate(const EngineConfig& config) {
       {"kv.memory_bytes", config.kv.memory_bytes, 0, kMaxBytes},
       {"selection.initial", config.selection.initial, 0, kMaxTokens},
       {"selection.local", config.selection.local, 0, kMaxTokens},
+      {"selection.prefill_local", config.selection.prefill_local, 0, kMaxTokens},
       {"selection.selected", config.selection.selected.value_or(0), 0, kMaxTokens},
       {"selection.proximity", config.selection.proximity.value_or(0), 0, 1024},
       {"selection.probe_span", config.selection.probe_span, 1, 65536},

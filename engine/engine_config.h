@@ -41,6 +41,7 @@ struct SelectionSettings {
   std::string calibration;  // file; empty: beside the model, made where there is none
   std::int32_t initial = 128;
   std::int32_t local = 0;                 // 0: 4096, or half of the trained length if that is less
+  std::int32_t prefill_local = 0;         // of a prompt before its last tokens; 0: as local
   std::optional<std::int32_t> selected;   // unset: the policy's own
   std::optional<std::int32_t> proximity;  // neighbours on a side that share a score; likewise
   std::int32_t probe_span = 64;           // queries of a chunk that one probe stands for

@@ -17,6 +17,8 @@ absl::StatusOr<AttentionSettings> ResolveAttention(const EngineConfig& config,
   attention.positions = positions;
   attention.sizes.initial = settings.initial;
   attention.sizes.local = settings.local > 0 ? settings.local : DefaultLocal(model.trained_length);
+  attention.prefill_local =
+      settings.prefill_local > 0 ? settings.prefill_local : attention.sizes.local;
   attention.sizes.selected = settings.selected.value_or(traits.default_selected);
   attention.max_selected = std::max(attention.max_selected, attention.sizes.selected);
   DistanceSettings& distances = attention.distances;

@@ -101,6 +101,10 @@ void AddSelectionFlags(CLI::App* app, SelectionSettings* selection, RawFlags* ra
   app->add_option("--initial", selection->initial, "First tokens always attended")->group(kGroup);
   app->add_option("--local", selection->local, "Last tokens always attended (0: by the model)")
       ->group(kGroup);
+  app->add_option("--prefill-local",
+                  selection->prefill_local,
+                  "Local tokens while a long prompt is read, up to its last tokens (0: as --local)")
+      ->group(kGroup);
   app->add_option("--selected", selection->selected, "Tokens selected between them")->group(kGroup);
   app->add_option("--proximity", selection->proximity, "Neighbours that share a token's score")
       ->group(kGroup);

@@ -19,6 +19,10 @@ namespace {
 
 constexpr std::string_view kOp = "SelectiveAttention";
 
+bool EndsBeforeTail(const SequenceSlice& slice, std::int32_t tail) {
+  return slice.kv_len + slice.q_len <= slice.prompt_len - tail;
+}
+
 }  // namespace
 
 struct SelectiveAttention::State {
@@ -77,6 +81,9 @@ absl::StatusOr<Selection> SelectiveAttention::State::SelectRows(const LayerStep&
                                                                 const SequenceSlice& slice,
                                                                 StepSelectionStats& stats) {
   SelectionSizes sizes = settings.sizes;
+  if (slice.kv_len > sizes.local && EndsBeforeTail(slice, settings.distances.tail)) {
+    sizes.local = std::min(sizes.local, settings.prefill_local);
+  }
   if (slice.request != nullptr) {
     const SelectionParams& wishes = slice.request->selection;
     if (wishes.selected_tokens.has_value()) {
