@@ -87,7 +87,11 @@ std::vector<std::string> Names() {
 INSTANTIATE_TEST_SUITE_P(Policies,
                          PolicyConformanceTest,
                          testing::ValuesIn(Names()),
-                         [](const auto& test) { return test.param; });
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace keyhole

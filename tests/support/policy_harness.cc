@@ -30,8 +30,10 @@ std::shared_ptr<const DigestMaps> RandomMaps(DigestForm form) {
   maps->rank = PolicyHarness::kRank;
   maps->query_distance = PolicyHarness::kDistance;
   const std::size_t n = static_cast<std::size_t>(maps->n_groups) * maps->rank * maps->in_dim;
-  maps->layers.push_back(
-      {.query = RandomFloats(n, 11, 0.02F), .key = RandomFloats(n, 12, 10), .selects = true});
+  // Both from one matrix, so that compressed products follow whole ones.
+  LayerDigestMaps& layer = maps->layers.emplace_back();
+  layer.key = RandomFloats(n, 11, 10);
+  for (const float value : layer.key) layer.query.push_back(value / 500);
   return maps;
 }
 

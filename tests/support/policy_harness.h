@@ -10,6 +10,7 @@
 #include "engine/device/device.h"
 #include "engine/kv/digest_store.h"
 #include "engine/kv/host_store.h"
+#include "engine/ops/rope.h"
 #include "engine/selection/digest_maps.h"
 #include "engine/selection/selection_policy.h"
 
