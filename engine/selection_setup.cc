@@ -48,6 +48,28 @@ PolicyParts ResolvePolicyParts(const SelectionSettings& settings,
   return parts;
 }
 
+DigestMaps TruncatingMaps(const ModelConfig& model, DigestForm form) {
+  constexpr float kCodesPerUnit = 32;
+  DigestMaps maps;
+  maps.form = form;
+  maps.n_groups =
+      form == DigestForm::kConcatenated ? 1 : static_cast<std::int32_t>(model.n_kv_heads);
+  maps.in_dim = static_cast<std::int32_t>(model.n_kv_heads * model.head_dim) / maps.n_groups;
+  maps.rank = maps.in_dim / 2 / 4 * 4;
+  maps.query_distance = DefaultDistances(DefaultLocal(model.trained_length)).recall.selected;
+  LayerDigestMaps layer;
+  const auto size = static_cast<std::size_t>(maps.n_groups) * maps.rank * maps.in_dim;
+  layer.key.assign(size, 0);
+  layer.query.assign(size, 0);
+  for (std::int32_t row = 0; row < maps.n_groups * maps.rank; ++row) {
+    const std::size_t at = static_cast<std::size_t>(row) * maps.in_dim + row % maps.rank;
+    layer.key[at] = kCodesPerUnit;
+    layer.query[at] = 1 / kCodesPerUnit;
+  }
+  maps.layers.assign(model.n_layers, layer);
+  return maps;
+}
+
 DigestLayout DigestLayoutOf(const DigestMaps& maps, std::int32_t page_size) {
   return {.n_slots = CountSlots(maps),
           .n_groups = maps.n_groups,

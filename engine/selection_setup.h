@@ -27,6 +27,10 @@ PolicyParts ResolvePolicyParts(const SelectionSettings& settings,
                                const ModelConfig& model,
                                PositionMode positions);
 
+// Maps that keep the leading dimensions of every head: for weights that mean nothing, so that
+// benchmarks of synthetic models do the work of selection.
+DigestMaps TruncatingMaps(const ModelConfig& model, DigestForm form);
+
 // Room for the digests of every page. REQUIRES: maps.
 DigestLayout DigestLayoutOf(const DigestMaps& maps, std::int32_t page_size);
 
