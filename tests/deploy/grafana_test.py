@@ -36,15 +36,8 @@ class Dashboard(unittest.TestCase):
         cls.panels = [panel for panel in cls.dashboard["panels"] if panel["type"] != "row"]
         cls.variables = {variable["name"]: variable for variable in cls.dashboard["templating"]["list"]}
 
-    def each_panel(self):
-        for panel in self.panels:
-            with self.subTest(panel=panel["title"]):
-                yield panel
-
-    def each_target(self):
-        for panel in self.each_panel():
-            for target in panel["targets"]:
-                yield target, target["expr"]
+    def expressions(self):
+        return [target["expr"] for panel in self.panels for target in panel["targets"]]
 
     def test_file_is_up_to_date(self):
         self.assertEqual((GRAFANA / "keyhole.json").read_text(), load_maker().text(), "run make_dashboard.py")
@@ -89,27 +82,27 @@ class Dashboard(unittest.TestCase):
             self.assertRegex(self.variables[name]["query"], r"^label_values\(.+, \w+\)$")
 
     def test_04_datasource_of_every_panel_and_target(self):
-        for panel in self.each_panel():
+        for panel in self.panels:
             self.assertEqual([one["datasource"] for one in [panel, *panel["targets"]]],
-                             [DATASOURCE] * (1 + len(panel["targets"])))  # fmt: skip
+                             [DATASOURCE] * (1 + len(panel["targets"])), panel["title"])  # fmt: skip
 
     def test_05_title_and_description_that_names_the_metrics(self):
         titles = collections.Counter(panel["title"] for panel in self.panels)
-        for panel in self.each_panel():
-            self.assertEqual(titles[panel["title"]], 1)
+        for panel in self.panels:
+            self.assertEqual(titles[panel["title"]], 1, panel["title"])
             for target in panel["targets"]:
                 for name, _ in SELECTOR.findall(target["expr"]):
                     self.assertRegex(panel["description"], rf"\b{name}\b")
 
     def test_06_units_and_a_text_for_no_value(self):
-        for panel in self.each_panel():
+        for panel in self.panels:
             defaults = panel["fieldConfig"]["defaults"]
-            self.assertTrue(defaults["unit"])
-            self.assertEqual(defaults["noValue"], "No traffic")
+            self.assertTrue(defaults["unit"], panel["title"])
+            self.assertEqual(defaults["noValue"], "No traffic", panel["title"])
 
     def test_07_queries_are_there_and_valid(self):
         rules = []
-        for target, expression in self.each_target():
+        for expression in self.expressions():
             for name, value in VARIABLES.items():
                 expression = expression.replace(name, value)
             rules.append({"record": f"query:{len(rules)}", "expr": expression})
@@ -122,18 +115,18 @@ class Dashboard(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
     def test_08_ranges_are_the_rate_interval(self):
-        for _, expression in self.each_target():
-            self.assertEqual(set(re.findall(r"\[(.*?)\]", expression)) - {"$__rate_interval"}, set())
+        for expression in self.expressions():
+            self.assertEqual(set(re.findall(r"\[(.*?)\]", expression)) - {"$__rate_interval"}, set(), expression)
 
     def test_09_every_selector_has_job_and_instance(self):
-        for _, expression in self.each_target():
+        for expression in self.expressions():
             selectors = SELECTOR.findall(expression)
-            self.assertTrue(selectors)
+            self.assertTrue(selectors, expression)
             for name, labels in selectors:
                 self.assertTrue(labels.startswith('job=~"$job",instance=~"$instance"'), name)
 
     def test_10_counters_are_read_as_rates_and_ratios_are_guarded(self):
-        for _, expression in self.each_target():
+        for expression in self.expressions():
             for found in COUNTER.finditer(expression):
                 before = expression[: found.start()]
                 self.assertRegex(before, r"(rate|increase)\([a-z_]+$")
