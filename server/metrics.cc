@@ -4,12 +4,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/request/error.h"
+#include "server/metric_maker.h"
 #include "server/status_map.h"
 
 namespace keyhole {
 namespace {
-
-using Buckets = prometheus::Histogram::BucketBoundaries;
 
 const Buckets kCallSeconds = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600};
 const Buckets kRequestSeconds = {
@@ -22,8 +21,6 @@ const Buckets kPhaseSeconds = {
     0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 7680};
 const Buckets kStepSeconds = {
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60};
-const Buckets kSelectionSeconds = {
-    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1};
 const Buckets kTokens = {1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304};
 
 const std::vector<std::string_view> kPromptClasses = {"short", "medium", "long", "huge"};
@@ -51,47 +48,6 @@ bool IsAdmissionReason(std::string_view reason) {
          reason == reason::kDeadlineUnattainable || reason == reason::kDraining ||
          reason == reason::kModelLoading;
 }
-
-// Makes families and their single or labelled metrics under the project's prefix.
-class Maker {
- public:
-  explicit Maker(prometheus::Registry* registry) : registry_(registry) {}
-
-  prometheus::Family<prometheus::Counter>* Counters(std::string_view name, std::string_view help) {
-    return &prometheus::BuildCounter()
-                .Name(Name(name))
-                .Help(std::string(help))
-                .Register(*registry_);
-  }
-  prometheus::Family<prometheus::Gauge>* Gauges(std::string_view name, std::string_view help) {
-    return &prometheus::BuildGauge().Name(Name(name)).Help(std::string(help)).Register(*registry_);
-  }
-  prometheus::Family<prometheus::Histogram>* Histograms(std::string_view name,
-                                                        std::string_view help) {
-    return &prometheus::BuildHistogram()
-                .Name(Name(name))
-                .Help(std::string(help))
-                .Register(*registry_);
-  }
-  prometheus::Counter* Counter(std::string_view name, std::string_view help) {
-    return &Counters(name, help)->Add({});
-  }
-  prometheus::Gauge* Gauge(std::string_view name, std::string_view help) {
-    return &Gauges(name, help)->Add({});
-  }
-  prometheus::Histogram* Histogram(std::string_view name,
-                                   std::string_view help,
-                                   const Buckets& buckets) {
-    return &Histograms(name, help)->Add({}, buckets);
-  }
-
- private:
-  static std::string Name(std::string_view name) {
-    return absl::StrCat("keyhole_", std::string(name));
-  }
-
-  prometheus::Registry* registry_;
-};
 
 std::vector<std::pair<std::string_view, prometheus::Histogram*>> Spread(
     prometheus::Family<prometheus::Histogram>* family,
@@ -134,8 +90,9 @@ prometheus::Histogram& Metrics::ByLabel::Get(std::string_view value) const {
   return *histograms.back().second;
 }
 
-Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
-  Maker make(registry_.get());
+Metrics::Metrics()
+    : registry_(std::make_shared<prometheus::Registry>()), selection_(registry_.get()) {
+  MetricMaker make(registry_.get());
   calls_started_ = make.Counters("grpc_server_call_started_total", "Calls that arrived.");
   call_duration_ =
       make.Histograms("grpc_server_call_duration_seconds", "Time of calls, by method and code.");
@@ -183,12 +140,6 @@ Metrics::Metrics() : registry_(std::make_shared<prometheus::Registry>()) {
              "phase",
              kStepPhases,
              kStepSeconds);
-  selection_step_duration_.histograms =
-      Spread(make.Histograms("selection_step_duration_seconds",
-                             "Time of selecting tokens in one step, all layers together."),
-             "phase",
-             kStepPhases,
-             kSelectionSeconds);
   auto* parts = make.Counters("step_part_seconds_total", "Time of steps by what was done.");
   linear_seconds_ = &parts->Add({{"part", "linear"}});
   attention_seconds_ = &parts->Add({{"part", "attention"}});
@@ -233,13 +184,11 @@ void Metrics::OnStreamAborted(std::string_view cause) {
 void Metrics::OnStep(const StepRecord& record) {
   const StepTimings& timings = record.timings;
   step_duration_.Get(StepPhase(record)).Observe(timings.total_seconds);
-  if (timings.selection_seconds > 0) {
-    selection_step_duration_.Get(StepPhase(record)).Observe(timings.selection_seconds);
-  }
   linear_seconds_->Increment(timings.linear_seconds);
   attention_seconds_->Increment(timings.attention_seconds);
   selection_seconds_->Increment(timings.selection_seconds);
   sampling_seconds_->Increment(timings.sampling_seconds);
+  selection_.OnStep(record);
 }
 
 void Metrics::OnInterToken(absl::Duration gap) {
@@ -283,6 +232,11 @@ void Metrics::OnModelLoaded(const ModelInfo& model,
       ->Add({{"model", model.name},
              {"revision", model.revision},
              {"policy", config.selection.policy},
+             {"positions", model.positions == PositionMode::kNative ? "native" : "rectified"},
+             {"initial", absl::StrCat(config.selection.initial)},
+             {"local", absl::StrCat(config.selection.local)},
+             {"selected", absl::StrCat(config.selection.selected)},
+             {"kv_type", config.kv.type == KvType::kF32 ? "f32" : "bf16"},
              {"page_size", absl::StrCat(config.kv.page_size)},
              {"chunk_size", absl::StrCat(config.scheduler.chunk_size)},
              {"max_context", absl::StrCat(model.max_context)}})

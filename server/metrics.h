@@ -16,6 +16,7 @@
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"
 #include "prometheus/registry.h"
+#include "server/selection_metrics.h"
 
 namespace keyhole {
 
@@ -62,6 +63,7 @@ class Metrics : public EngineObserver {
   void ObservePhases(const RequestRecord& record);
 
   std::shared_ptr<prometheus::Registry> registry_;  // shared with the endpoint, as the library asks
+  SelectionMetrics selection_;
 
   Family<Counter>* calls_started_;
   Family<Histogram>* call_duration_;
@@ -85,7 +87,6 @@ class Metrics : public EngineObserver {
   Counter* cached_prompt_tokens_total_;
 
   ByLabel step_duration_;
-  ByLabel selection_step_duration_;
   Counter* linear_seconds_;
   Counter* attention_seconds_;
   Counter* selection_seconds_;

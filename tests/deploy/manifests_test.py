@@ -14,7 +14,7 @@ REPO = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(sys.executable).parent
 OVERLAYS = sorted(path.parent for path in REPO.glob("deploy/kubernetes/overlays/*/kustomization.yaml"))
 # Kinds without a schema in kubernetes-validate; checked by hand below.
-CUSTOM_KINDS = {"PodMonitor"}
+CUSTOM_KINDS = {"PodMonitor", "PrometheusRule"}
 DATA_SERVICE = "keyhole.v1.GenerationService"
 
 

@@ -86,8 +86,6 @@ TEST(MetricsTest, StepsByPhase) {
         text,
         HasSubstr(std::string("keyhole_step_duration_seconds_count{phase=\"") + phase + "\"} 1"));
   }
-  EXPECT_THAT(text,
-              HasSubstr(R"(keyhole_selection_step_duration_seconds_count{phase="prefill"} 0)"));
   EXPECT_THAT(text, HasSubstr(R"(keyhole_step_part_seconds_total{part="linear"} 0.375)"));
 }
 
