@@ -21,7 +21,7 @@ sys.path.insert(0, str(REPO / "client/python"))
 import keyhole_client  # noqa: E402
 from keyhole_client import pb  # noqa: E402
 
-POLICY = "full"
+POLICY = "esa"
 # Whether the policy scores candidates. Where it does not, the selection panels must show nothing.
 SCORES = POLICY not in ("full", "sink_recent")
 # Small parts, so that a prompt of two chunks has candidates to choose from.
