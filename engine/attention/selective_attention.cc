@@ -34,6 +34,7 @@ struct SelectiveAttention::State {
   std::vector<Selection> selections;
   std::vector<std::vector<AttendPart>> parts;
   std::vector<AppendKvParams> appends;
+  std::vector<AppendContext> contexts;
   std::vector<AttendParams> attends;
   AttendWorkspace workspace;
 
@@ -93,7 +94,8 @@ absl::StatusOr<Selection> SelectiveAttention::State::SelectRows(const LayerStep&
        .n_heads = static_cast<std::int32_t>(n_heads),
        .head_dim = static_cast<std::int32_t>(head_dim),
        .queries = step.q->const_data_ptr<float>() + slice.q_begin * n_heads * head_dim,
-       .sizes = sizes});
+       .sizes = sizes,
+       .pages = slice.pages});
 }
 
 void SelectiveAttention::State::Select(const LayerStep& step, StepResult& result) {
@@ -116,6 +118,7 @@ void SelectiveAttention::State::Append(const LayerStep& step,
                                        const float* values,
                                        const StepResult& result) {
   appends.clear();
+  contexts.clear();
   for (std::size_t i = 0; i < result.sequences.size(); ++i) {
     if (!result.sequences[i].status.ok()) continue;
     const SequenceSlice& slice = step.input->sequences[i];
@@ -127,7 +130,14 @@ void SelectiveAttention::State::Append(const LayerStep& step,
                        .n_tokens = slice.q_len,
                        .keys = keys + first,
                        .values = values + first});
+    contexts.push_back({.id = slice.id,
+                        .layer = step.layer,
+                        .first = slice.kv_len,
+                        .n_tokens = slice.q_len,
+                        .keys = step.k->const_data_ptr<float>() + first,
+                        .pages = slice.pages});
   }
+  policy->OnAppend(*step.device, contexts);
   AppendKv(*step.device, appends);
 }
 
