@@ -6,9 +6,11 @@
 #include <exception>
 #include <filesystem>
 #include <new>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/attention/distances.h"
 #include "engine/device/device.h"
 #include "engine/engine_dependencies.h"
@@ -117,6 +119,61 @@ ModelInfo Describe(const EngineConfig& config,
   return info;
 }
 
+std::string Describe(const RopeScaling& scaling) {
+  return absl::StrJoin(std::tuple(static_cast<int>(scaling.kind),
+                                  scaling.factor,
+                                  scaling.original_length,
+                                  scaling.low_freq_factor,
+                                  scaling.high_freq_factor,
+                                  scaling.beta_fast,
+                                  scaling.beta_slow,
+                                  scaling.attention_factor),
+                       ",");
+}
+
+std::string Describe(const Distances& distances) {
+  return absl::StrCat(distances.selected, ",", distances.initial, ",", distances.far_bias);
+}
+
+// Rule 4: all that the rows of the same tokens depend on, the request's own settings aside.
+std::string CacheSalt(const EngineConfig& config,
+                      const ModelInfo& model,
+                      const AttentionSettings& attention) {
+  const DistanceSettings& distances = attention.distances;
+  const SelectionSizes& sizes = attention.sizes;
+  return absl::StrJoin(
+      std::vector<std::string>{
+          absl::StrCat("revision=", model.revision),
+          absl::StrCat("rope_theta=", model.config.rope_theta),
+          absl::StrCat("rope_scaling=", Describe(model.config.rope_scaling)),
+          absl::StrCat("weights=", static_cast<int>(config.model.weights)),
+          absl::StrCat("kv_type=", static_cast<int>(config.kv.type)),
+          absl::StrCat("page_size=", config.kv.page_size),
+          absl::StrCat("chunk_size=", config.scheduler.chunk_size),
+          absl::StrCat("policy=", config.selection.policy),
+          absl::StrCat("sizes=", sizes.initial, ",", sizes.local, ",", sizes.selected),
+          absl::StrCat("max_selected=", attention.max_selected),
+          absl::StrCat("positions=", static_cast<int>(model.positions)),
+          absl::StrCat("recall=", Describe(distances.recall)),
+          absl::StrCat("prose=", Describe(distances.prose)),
+          absl::StrCat("paper=", Describe(distances.paper)),
+          absl::StrCat("default_profile=", static_cast<int>(distances.default_profile)),
+          absl::StrCat("tail=", distances.tail),
+      },
+      "\n");
+}
+
+PrefixRules RulesOf(const AttentionSettings& attention) {
+  const DistanceSettings& distances = attention.distances;
+  return {.chunk_size = distances.chunk_size,
+          .positions = attention.positions,
+          .tail = distances.tail,
+          .default_profile = distances.default_profile,
+          .before_tail = distances.ProfileBeforeTail(),
+          .selected = attention.sizes.selected,
+          .max_selected = attention.max_selected};
+}
+
 absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& config,
                                                            ModelParts model,
                                                            EngineDependencies& parts) {
@@ -137,6 +194,8 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
     KEYHOLE_RETURN_IF_ERROR(CheckDistances(
         model.attention.distances, model.attention.sizes, parts.model.config.trained_length));
   }
+  parts.prefix_rules = RulesOf(model.attention);
+  parts.cache_salt = CacheSalt(config, parts.model, model.attention);
   KEYHOLE_RETURN_IF_ERROR(executor->Load(std::move(model), parts.tokenizer->end_tokens()));
   parts.on_page_free = [store = &executor->store()](PageId page) { store->Discard(page); };
   return executor;
