@@ -20,8 +20,8 @@ namespace keyhole {
 struct PrefixCacheSettings {
   std::int32_t page_size = 64;  // divides rules.chunk_size
   std::int32_t max_pages = 0;   // that entries may hold; 0: no cache
-  PrefixRules rules;
-  std::string salt;  // all that the rows of the same tokens depend on, requests aside
+  PrefixRules rules = {};
+  std::string salt = {};  // all that the rows of the same tokens depend on, requests aside
 };
 
 // All pages of a sequence, and how many of its tokens are in them already.

@@ -34,7 +34,7 @@ struct StepLoopContext {
   RequestRegistry* registry = nullptr;
   EngineObserver* observer = nullptr;  // may be null
   std::vector<TokenId> end_tokens;
-  PrefixCacheSettings prefix_cache;  // its page and chunk sizes are the scheduler's
+  PrefixCacheSettings prefix_cache = {};  // its page and chunk sizes are the scheduler's
 };
 
 // What other threads may know of the loop.
