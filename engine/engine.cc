@@ -6,17 +6,18 @@
 #include <exception>
 #include <filesystem>
 #include <new>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/calibration/load_or_make.h"
 #include "engine/device/device.h"
+#include "engine/digest_setup.h"
 #include "engine/engine_dependencies.h"
 #include "engine/kv/digest_store.h"
 #include "engine/kv/host_store.h"
 #include "engine/model/load_model.h"
 #include "engine/model/model_tokenizer.h"
-#include "engine/model/synthetic_source.h"
+#include "engine/page_identity.h"
 #include "engine/runtime/available_memory.h"
 #include "engine/runtime/model_executor.h"
 #include "engine/selection/policy_registry.h"
@@ -128,61 +129,6 @@ ModelInfo Describe(const EngineConfig& config,
   return info;
 }
 
-void LogProgress(std::string_view stage, double done) {
-  spdlog::info("calibrating, {}: {:.0f} %", stage, 100 * done);
-}
-
-// Logs what the figures of the layers come to.
-void LogQuality(const CalibratedForm& form) {
-  double overlap = 0;
-  double mass = 0;
-  int n = 0;
-  for (std::size_t i = 0; i < form.quality.size(); ++i) {
-    if (!form.maps.layers[i].selects) continue;
-    overlap += form.quality[i].overlap;
-    mass += form.quality[i].mass;
-    ++n;
-  }
-  spdlog::info(
-      "calibration: {} of {} layers select, {} codes a token and layer, overlap with the exact "
-      "rows "
-      "{:.3f}, mass carried {:.3f}",
-      n,
-      form.maps.layers.size(),
-      form.maps.n_groups * form.maps.rank,
-      overlap / std::max(n, 1),
-      mass / std::max(n, 1));
-}
-
-// The maps of the form that the policy scores; null where it scores none.
-absl::StatusOr<std::shared_ptr<const DigestMaps>> LoadMaps(
-    const EngineConfig& config,
-    const PolicyTraits& traits,
-    const std::shared_ptr<const WeightSource>& source) {
-  if (!traits.digests) return nullptr;
-  if (config.model.path.starts_with(kSyntheticPrefix)) {
-    return std::make_shared<const DigestMaps>(TruncatingMaps(source->config(), *traits.digests));
-  }
-  const std::string path = config.selection.calibration.empty()
-                               ? DefaultCalibrationPath(config.model.path)
-                               : config.selection.calibration;
-  CalibrationSettings settings;
-  settings.source = source;
-  settings.weights = config.model.weights;
-  settings.threads = config.threads;
-  KEYHOLE_ASSIGN_OR_RETURN(Calibration calibration,
-                           LoadOrMakeCalibration(path, settings, LogProgress));
-  std::optional<CalibratedForm>& form = *traits.digests == DigestForm::kPerKvHead
-                                            ? calibration.per_kv_head
-                                            : calibration.concatenated;
-  if (!form) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the calibration ", path, " has no maps for policy ", std::string(traits.name)));
-  }
-  LogQuality(*form);
-  return std::make_shared<const DigestMaps>(std::move(form->maps));
-}
-
 // Everything about the model that is settled before its weights are read.
 struct ModelPlan {
   std::shared_ptr<const WeightSource> source;
@@ -205,7 +151,7 @@ absl::StatusOr<ModelPlan> PlanModel(const EngineConfig& config) {
   KEYHOLE_ASSIGN_OR_RETURN(plan.attention,
                            ResolveAttention(config, plan.traits, model, plan.limits.positions));
   plan.policy = ResolvePolicyParts(config.selection, plan.traits, model, plan.limits.positions);
-  KEYHOLE_ASSIGN_OR_RETURN(plan.policy.maps, LoadMaps(config, plan.traits, plan.source));
+  KEYHOLE_ASSIGN_OR_RETURN(plan.policy.maps, LoadDigestMaps(config, plan.traits, plan.source));
   if (plan.policy.maps != nullptr) plan.policy.query_distance = plan.policy.maps->query_distance;
   return plan;
 }
@@ -239,6 +185,8 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
   model.weights = config.model.weights;
   model.max_context = parts.model.max_context;
   model.attention = plan.attention;
+  parts.prefix_rules = PrefixRulesOf(plan.attention);
+  parts.cache_salt = PageIdentity(config, parts.model, plan.attention, plan.policy);
   auto executor =
       std::make_unique<LoadedExecutor>(config.threads, std::move(store), std::move(digests));
   KEYHOLE_RETURN_IF_ERROR(executor->Load(std::move(model), parts.tokenizer->end_tokens()));

@@ -109,6 +109,7 @@ absl::Status Validate(const EngineConfig& config) {
   const Bound bounds[] = {
       {"kv.page_size", config.kv.page_size, 1, 65536},
       {"kv.memory_bytes", config.kv.memory_bytes, 0, kMaxBytes},
+      {"kv.prefix_cache_bytes", config.kv.prefix_cache_bytes, -1, kMaxBytes},
       {"selection.initial", config.selection.initial, 0, kMaxTokens},
       {"selection.local", config.selection.local, 0, kMaxTokens},
       {"selection.prefill_local", config.selection.prefill_local, 0, kMaxTokens},
@@ -153,6 +154,7 @@ std::vector<std::string> Describe(const EngineConfig& config) {
       Line("kv.type", std::string_view(config.kv.type == KvType::kF32 ? "f32" : "bf16")));
   lines.push_back(Line("kv.page_size", config.kv.page_size));
   lines.push_back(Line("kv.memory_bytes", config.kv.memory_bytes));
+  lines.push_back(Line("kv.prefix_cache_bytes", config.kv.prefix_cache_bytes));
   DescribeSelection(config.selection, lines);
   DescribeScheduler(config.scheduler, lines);
   lines.push_back(Line("threads", config.threads));

@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/functional/any_invocable.h"
 #include "engine/engine.h"
 #include "engine/runtime/clock.h"
 #include "engine/runtime/prompt_encoder.h"
 #include "engine/runtime/step_executor.h"
+#include "engine/scheduler/prefix_rules.h"
 #include "engine/tokenizer/tokenizer.h"
 
 namespace keyhole {
@@ -21,7 +23,9 @@ struct EngineDependencies {
   std::unique_ptr<StepExecutor> executor;
 
   std::int32_t n_pages = 0;
-  std::int64_t page_bytes = 0;                    // for the snapshot
+  std::int64_t page_bytes = 0;  // for the snapshot and the prefix cache
+  std::string cache_salt;       // all that the rows of the same tokens depend on, requests aside
+  PrefixRules prefix_rules;     // its chunk size is the scheduler's
   absl::AnyInvocable<void(PageId)> on_page_free;  // engine thread; may be empty
   std::unique_ptr<const Clock> clock;             // null: the system's
   std::function<std::uint64_t()> draw_seed;       // any thread; empty: random
@@ -29,8 +33,8 @@ struct EngineDependencies {
 };
 
 // An engine of the given parts, with its threads running. Of `config` it reads the scheduler's
-// settings, kv.page_size and text_workers. REQUIRES: tokenizer and executor are set.
-// Errors: INVALID_ARGUMENT from Validate.
+// settings, kv.page_size, kv.prefix_cache_bytes and text_workers. REQUIRES: tokenizer and executor
+// are set. Errors: INVALID_ARGUMENT from Validate.
 absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const EngineConfig& config,
                                                    EngineDependencies dependencies);
 

@@ -32,6 +32,14 @@ CLI::CheckedTransformer OneOf(const std::map<std::string, Enum>& values) {
   return CLI::CheckedTransformer(values);
 }
 
+// "auto" is -1.
+std::string AutoOrSize(std::string text) {
+  if (text == "auto") return "-1";
+  const std::string error = CLI::AsSizeValue(false)(text);
+  if (!error.empty()) throw CLI::ValidationError(error);
+  return text;
+}
+
 void AddModelFlags(CLI::App* app, EngineConfig* engine, RawFlags* raw) {
   app->add_option(
          "--model", engine->model.path, "GGUF file, Hugging Face directory, or synthetic:SHAPE")
@@ -68,6 +76,13 @@ void AddContextFlags(CLI::App* app, EngineConfig* engine) {
                   engine->kv.memory_bytes,
                   "Host memory for KV pages, as 8GiB (0: half of what is free)")
       ->transform(CLI::AsSizeValue(false))
+      ->group(kGroup);
+  app->add_option(
+         "--prefix-cache",
+         engine->kv.prefix_cache_bytes,
+         "Part of it that may keep prompt prefixes for reuse, as 1GiB (auto: half, 0: none)")
+      ->transform(AutoOrSize)
+      ->default_str("auto")
       ->group(kGroup);
   app->add_option("--kv-type", engine->kv.type, "f32 or bf16")
       ->transform(OneOf<KvType>({{"f32", KvType::kF32}, {"bf16", KvType::kBF16}}))

@@ -31,10 +31,31 @@ MetricFamily OneValue(std::string name, std::string help, double value) {
   return family;
 }
 
+MetricFamily OneCount(std::string name, std::string help, std::int64_t value) {
+  MetricFamily family = Family(std::move(name), std::move(help), MetricType::Counter);
+  family.metric.back().counter.value = static_cast<double>(value);
+  return family;
+}
+
 MetricFamily HostTier(std::string name, std::string help, double value) {
   MetricFamily family = OneValue(std::move(name), std::move(help), value);
   family.metric.back().label.push_back({.name = "tier", .value = "host"});
   return family;
+}
+
+void AppendPrefixCache(const PrefixCacheStats& cache, std::vector<MetricFamily>& families) {
+  families.push_back(OneCount("keyhole_prefix_cache_queries_tokens_total",
+                              "Prompt tokens of requests that started and could use the cache.",
+                              cache.queried_tokens));
+  families.push_back(OneCount("keyhole_prefix_cache_hit_tokens_total",
+                              "Prompt tokens that were taken from the prefix cache.",
+                              cache.hit_tokens));
+  families.push_back(OneValue("keyhole_prefix_cache_pages",
+                              "KV pages that the prefix cache holds, in use by requests or not.",
+                              static_cast<double>(cache.pages)));
+  families.push_back(OneCount("keyhole_prefix_cache_evicted_pages_total",
+                              "KV pages that the prefix cache gave up.",
+                              cache.evicted_pages));
 }
 
 // Entries of a folder under /proc, less "." and "..".
@@ -115,8 +136,10 @@ std::vector<MetricFamily> EngineStateCollector::Collect() const {
                               static_cast<double>(state.waiting_tokens)));
   families.push_back(
       HostTier("keyhole_kv_pages", "KV pages there are.", static_cast<double>(state.kv_pages)));
-  families.push_back(HostTier(
-      "keyhole_kv_pages_used", "KV pages in use.", static_cast<double>(state.kv_pages_used)));
+  families.push_back(HostTier("keyhole_kv_pages_used",
+                              "KV pages that requests hold.",
+                              static_cast<double>(state.kv_pages_used)));
+  AppendPrefixCache(state.prefix_cache, families);
   families.push_back(OneValue("keyhole_kv_host_pool_bytes",
                               "Host memory reserved for KV pages.",
                               static_cast<double>(state.kv_pages * state.kv_page_bytes)));

@@ -18,8 +18,9 @@ const Distances& DistanceSettings::Of(AttentionProfile profile) const {
   return prose;
 }
 
-const Distances& DistanceSettings::BeforeTail() const {
-  return default_profile == AttentionProfile::kPaper ? paper : prose;
+AttentionProfile DistanceSettings::ProfileBeforeTail() const {
+  const bool as_published = default_profile == AttentionProfile::kPaper;
+  return as_published ? AttentionProfile::kPaper : AttentionProfile::kProse;
 }
 
 std::int32_t DefaultLocal(std::int64_t trained_length) {

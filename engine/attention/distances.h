@@ -28,7 +28,8 @@ struct DistanceSettings {
   const Distances& Of(AttentionProfile profile) const;
 
   // Of all earlier queries: one for all profiles, so that pages do not depend on the request's.
-  const Distances& BeforeTail() const;
+  AttentionProfile ProfileBeforeTail() const;
+  const Distances& BeforeTail() const { return Of(ProfileBeforeTail()); }
 };
 
 // For a model trained on `trained_length` tokens.

@@ -28,6 +28,12 @@ class PageTable {
   }
   ~PageTable() { Clear(); }
 
+  // Takes over one reference to each of these too.
+  void Append(PagePool* pool, std::span<const PageId> pages) {
+    pool_ = pool;
+    pages_.insert(pages_.end(), pages.begin(), pages.end());
+  }
+
   // Page of token i: pages()[i / page_size].
   std::span<const PageId> pages() const { return pages_; }
 

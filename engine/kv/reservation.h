@@ -13,11 +13,15 @@ namespace keyhole {
 // Thread: engine thread only.
 class Reservation {
  public:
-  // Errors: RESOURCE_EXHAUSTED, and then nothing is taken.
-  static absl::StatusOr<Reservation> Reserve(PagePool* pool, std::int32_t n_pages) {
-    auto pages = pool->Allocate(n_pages);
+  // `n_pages` altogether, the first of them those of `shared`.
+  // Errors: RESOURCE_EXHAUSTED, and then nothing is taken and `shared` is given back.
+  static absl::StatusOr<Reservation> Reserve(PagePool* pool,
+                                             std::int32_t n_pages,
+                                             PageTable shared = {}) {
+    auto pages = pool->Allocate(n_pages - static_cast<std::int32_t>(shared.pages().size()));
     if (!pages.ok()) return std::move(pages).status();
-    return Reservation(PageTable(pool, *std::move(pages)));
+    shared.Append(pool, *pages);
+    return Reservation(std::move(shared));
   }
 
   PageTable Commit() && { return std::move(pages_); }

@@ -16,8 +16,9 @@ Sequence::Sequence(RequestId id, Request request, std::vector<TokenId> prompt, O
   tokens_.reserve(static_cast<std::size_t>(max_len()));
 }
 
-void Sequence::Start(PageTable pages) {
+void Sequence::Start(PageTable pages, std::int32_t computed_len) {
   pages_ = std::move(pages);
+  computed_len_ = computed_len;
   phase_ = SequencePhase::kPrefill;
 }
 

@@ -54,8 +54,9 @@ class Sequence {
   std::int32_t max_len() const { return prompt_len_ + budget_.max_output; }  // pages are for these
   SequencePhase phase() const { return phase_; }
 
-  // kWaiting -> kPrefill, with pages for max_len() tokens.
-  void Start(PageTable pages);
+  // kWaiting -> kPrefill, with pages for max_len() tokens; the first `computed_len`, not all of the
+  // prompt, are in them already.
+  void Start(PageTable pages, std::int32_t computed_len = 0);
   const PageTable& pages() const { return pages_; }
 
   // Prompt rows [computed_len, + count) are in pages.

@@ -17,10 +17,7 @@ absl::StatusOr<std::unique_ptr<Sequence>> RequestPreparer::Prepare(
   KEYHOLE_RETURN_IF_ERROR(CheckRequest(request, prompt, parts_.limits));
   const OutputBudget budget = ResolveOutputBudget(request.stopping, prompt_len, parts_.limits);
   KEYHOLE_RETURN_IF_ERROR(
-      parts_.registry->Admit(id,
-                             {.prompt_len = prompt_len,
-                              .max_output = budget.max_output,
-                              .time_left = request.deadline - parts_.clock->Now()}));
+      parts_.registry->Admit(id, {.prompt_len = prompt_len, .max_output = budget.max_output}));
   request.prompt = Prompt();  // the text is not needed any more
   auto sequence = std::make_unique<Sequence>(id, std::move(request), std::move(prompt), budget);
   sequence->submitted = submitted;

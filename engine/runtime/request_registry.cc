@@ -34,14 +34,6 @@ void RequestRegistry::Forget(RequestId id) {
 absl::Status RequestRegistry::Admit(RequestId id, const Candidate& candidate) {
   const std::lock_guard lock(mutex_);
   KEYHOLE_RETURN_IF_ERROR(CheckKvCapacity(candidate.prompt_len, candidate.max_output, limits_));
-  PrefillEstimate estimate{.prompt_len = candidate.prompt_len,
-                           .tokens_per_second = prefill_tokens_per_second_};
-  for (const auto& [other, entry] : entries_) {
-    if (other != id) {
-      estimate.tokens_ahead += TokensAhead(entry.prompt_left, candidate.prompt_len);
-    }
-  }
-  KEYHOLE_RETURN_IF_ERROR(CheckDeadline(candidate.time_left, estimate));
   const auto entry = entries_.find(id);
   if (entry == entries_.end() || entry->second.cancelled) return CancelledError();
   QueueLoad load = LoadLocked();
@@ -53,10 +45,29 @@ absl::Status RequestRegistry::Admit(RequestId id, const Candidate& candidate) {
   return absl::OkStatus();
 }
 
-void RequestRegistry::OnStarted(RequestId id) {
+absl::Status RequestRegistry::Arrive(RequestId id,
+                                     std::int32_t prompt_left,
+                                     absl::Duration time_left) {
+  const std::lock_guard lock(mutex_);
+  const auto arriving = entries_.find(id);
+  if (arriving == entries_.end() || arriving->second.cancelled) return CancelledError();
+  PrefillEstimate estimate{.prompt_len = prompt_left,
+                           .tokens_per_second = prefill_tokens_per_second_};
+  for (const auto& [other, entry] : entries_) {
+    if (entry.arrived) estimate.tokens_ahead += TokensAhead(entry.prompt_left, prompt_left);
+  }
+  KEYHOLE_RETURN_IF_ERROR(CheckDeadline(time_left, estimate));
+  arriving->second.prompt_left = prompt_left;
+  arriving->second.arrived = true;
+  return absl::OkStatus();
+}
+
+void RequestRegistry::OnStarted(RequestId id, std::int32_t prompt_left) {
   const std::lock_guard lock(mutex_);
   const auto entry = entries_.find(id);
-  if (entry != entries_.end()) entry->second.stage = Stage::kRunning;
+  if (entry == entries_.end()) return;
+  entry->second.stage = Stage::kRunning;
+  entry->second.prompt_left = prompt_left;
 }
 
 void RequestRegistry::OnPrefill(RequestId id, std::int32_t prompt_left, double tokens_per_second) {

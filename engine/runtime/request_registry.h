@@ -32,15 +32,18 @@ class RequestRegistry {
   struct Candidate {
     std::int32_t prompt_len = 0;
     std::int32_t max_output = 0;
-    absl::Duration time_left;  // to the call's deadline
   };
 
   // Counts the request among the queued; from now on the engine thread must call EngineDone.
-  // Errors: KV_CAPACITY, QUEUE_FULL, DEADLINE_UNATTAINABLE, DEADLINE_EXCEEDED, CANCELLED.
+  // Errors: KV_CAPACITY, QUEUE_FULL, CANCELLED.
   absl::Status Admit(RequestId id, const Candidate& candidate);
 
-  // It left the queue. Then: how much of its prompt is still to be computed.
-  void OnStarted(RequestId id);
+  // It came to the engine thread, `prompt_left` of its prompt are not cached and `time_left` is to
+  // the call's deadline. Errors: CANCELLED, DEADLINE_UNATTAINABLE, DEADLINE_EXCEEDED.
+  absl::Status Arrive(RequestId id, std::int32_t prompt_left, absl::Duration time_left);
+
+  // It left the queue; then, how much of its prompt is still to be computed.
+  void OnStarted(RequestId id, std::int32_t prompt_left);
   void OnPrefill(RequestId id, std::int32_t prompt_left, double tokens_per_second);
 
   // Returns whether this is news: an open request that nobody cancelled before.
@@ -71,6 +74,7 @@ class RequestRegistry {
     std::string name;  // client_request_id; empty: none, or released
     Stage stage = Stage::kPreparing;
     std::int32_t prompt_left = 0;
+    bool arrived = false;  // ahead of those that arrive later
     bool cancelled = false;
     bool text_done = false;
     bool engine_done = true;  // false while the engine thread knows the request

@@ -51,6 +51,17 @@ SchedulerLimits SchedulerLimitsOf(const EngineConfig& config) {
           .decode_steps_between_chunks = config.scheduler.decode_steps_between_chunks};
 }
 
+PrefixCacheSettings PrefixCacheSettingsOf(const EngineConfig& config,
+                                          const EngineDependencies& parts) {
+  const std::int64_t bytes = config.kv.prefix_cache_bytes;
+  const std::int64_t wanted = bytes / std::max<std::int64_t>(1, parts.page_bytes);
+  const auto max_pages =
+      bytes < 0 ? parts.n_pages / 2 : std::min<std::int64_t>(wanted, parts.n_pages);
+  return {.max_pages = static_cast<std::int32_t>(max_pages),
+          .rules = parts.prefix_rules,
+          .salt = parts.cache_salt};
+}
+
 absl::Status TextQueueFullError() {
   return MakeError(absl::StatusCode::kResourceExhausted,
                    "Too much text waits to be tokenised.",
@@ -73,14 +84,16 @@ ServingEngine::ServingEngine(const EngineConfig& config, EngineDependencies depe
   workers_ =
       std::make_unique<TextWorkers>(config.text_workers, config.scheduler.max_queued_requests);
   executor_ = std::make_unique<ExecutorThread>(parts_.executor.get(), [this] { inbox_.Wake(); });
-  loop_ = std::make_unique<StepLoop>(SchedulerLimitsOf(config),
-                                     StepLoopContext{.clock = parts_.clock.get(),
-                                                     .pool = &pool_,
-                                                     .runner = executor_.get(),
-                                                     .output = hub_.get(),
-                                                     .registry = &registry_,
-                                                     .observer = parts_.observer,
-                                                     .end_tokens = parts_.tokenizer->end_tokens()});
+  loop_ = std::make_unique<StepLoop>(
+      SchedulerLimitsOf(config),
+      StepLoopContext{.clock = parts_.clock.get(),
+                      .pool = &pool_,
+                      .runner = executor_.get(),
+                      .output = hub_.get(),
+                      .registry = &registry_,
+                      .observer = parts_.observer,
+                      .end_tokens = parts_.tokenizer->end_tokens(),
+                      .prefix_cache = PrefixCacheSettingsOf(config, parts_)});
   engine_thread_ = std::thread([this] { RunEngineThread(); });
 }
 
@@ -153,6 +166,7 @@ EngineSnapshot ServingEngine::Snapshot() const {
   snapshot.kv_page_bytes = parts_.page_bytes;
   const std::lock_guard lock(status_mutex_);
   snapshot.kv_pages_used = status_.pages_used;
+  snapshot.prefix_cache = status_.prefix_cache;
   snapshot.heartbeat = status_.heartbeat;
   snapshot.step_started = status_.step_started;
   return snapshot;

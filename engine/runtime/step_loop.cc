@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "engine/batch/batch_builder.h"
-#include "engine/kv/reservation.h"
 #include "engine/request/error.h"
 
 namespace keyhole {
@@ -27,10 +26,19 @@ absl::Status CheckResult(const std::vector<RequestId>& ids, const StepResult& re
   return same ? absl::OkStatus() : absl::InternalError("the result is of another step");
 }
 
+PrefixCacheSettings WithSizes(PrefixCacheSettings settings, const SchedulerLimits& limits) {
+  settings.page_size = limits.page_size;
+  settings.rules.chunk_size = limits.chunk_size;
+  return settings;
+}
+
 }  // namespace
 
 StepLoop::StepLoop(const SchedulerLimits& limits, StepLoopContext context)
-    : context_(std::move(context)), page_size_(limits.page_size), scheduler_(limits) {}
+    : context_(std::move(context)),
+      page_size_(limits.page_size),
+      prefix_cache_(WithSizes(context_.prefix_cache, limits), context_.pool),
+      scheduler_(limits) {}
 
 void StepLoop::Turn(EngineMail mail) {
   now_ = context_.clock->Now();
@@ -56,12 +64,16 @@ void StepLoop::TakeMail(EngineMail mail) {
 void StepLoop::Arrive(std::unique_ptr<Sequence> arrived) {
   Sequence& sequence = *arrived;
   sequences_[sequence.id()] = std::move(arrived);
-  // A cancel may have come while the prompt was tokenised, when nobody here knew the request.
-  if (context_.registry->cancelled(sequence.id())) {
-    Fail(sequence, CancelledError());
-    return;
+  // Also says if a cancel came while the prompt was tokenised, when nobody here knew the request.
+  absl::Status status =
+      context_.registry->Arrive(sequence.id(),
+                                sequence.prompt_len() - prefix_cache_.CachedLen(sequence),
+                                sequence.request().deadline - now_);
+  if (status.ok()) {
+    scheduler_.Enqueue(&sequence);
+  } else {
+    Fail(sequence, std::move(status));
   }
-  scheduler_.Enqueue(&sequence);
 }
 
 // One that still counts: not ended.
@@ -85,7 +97,7 @@ bool StepLoop::EndIfOverdue(Sequence& sequence) {
   if (now_ >= sequence.request().deadline) {
     Fail(sequence, DeadlineError());
   } else if (now_ >= TimeLimitOf(sequence)) {
-    if (waiting) Start(sequence, PageTable());  // an answer, if an empty one
+    if (waiting) Start(sequence, {});  // an answer, if an empty one
     Finish(sequence, FinishReason::kTimeLimit);
   } else if (drain_deadline_ && now_ >= *drain_deadline_) {
     if (waiting) {
@@ -143,6 +155,7 @@ void StepLoop::Retire(Sequence& sequence) {
 void StepLoop::Erase(Sequence& sequence) {
   const RequestId id = sequence.id();
   if (sequence.reached_model) ended_.push_back(id);
+  prefix_cache_.OnEnd(id);
   sequences_.erase(id);  // gives the pages back
   context_.registry->EngineDone(id);
 }
@@ -150,8 +163,7 @@ void StepLoop::Erase(Sequence& sequence) {
 // --- plan, reserve, build, run ---
 
 void StepLoop::SubmitStep() {
-  StepPlan plan = scheduler_.Plan(context_.pool->n_free());
-  ReservePages(plan);
+  StepPlan plan = scheduler_.Plan([this](Sequence& sequence) { return TryStart(sequence); });
   if (plan.empty()) return;
   InFlight step{.plan = std::move(plan), .ids = {}, .started = now_};
   absl::StatusOr<ModelInput> input = BuildModelInput(step.plan, page_size_, ended_);
@@ -171,24 +183,20 @@ void StepLoop::SubmitStep() {
   context_.runner->Start(*std::move(input));
 }
 
-void StepLoop::ReservePages(StepPlan& plan) {
-  for (Sequence* sequence : std::vector<Sequence*>(plan.admitted)) {
-    auto reservation = Reservation::Reserve(context_.pool, scheduler_.PagesNeeded(*sequence));
-    if (reservation.ok()) {
-      Start(*sequence, std::move(*reservation).Commit());
-    } else {
-      scheduler_.Defer(sequence, plan);
-    }
-  }
+bool StepLoop::TryStart(Sequence& sequence) {
+  std::optional<PageGrant> grant = prefix_cache_.ReservePages(sequence);
+  if (grant) Start(sequence, *std::move(grant));
+  return grant.has_value();
 }
 
-void StepLoop::Start(Sequence& sequence, PageTable pages) {
-  sequence.Start(std::move(pages));
+void StepLoop::Start(Sequence& sequence, PageGrant grant) {
+  sequence.Start(std::move(grant.pages), grant.cached_len);
   sequence.last_progress = now_;
-  context_.registry->OnStarted(sequence.id());
+  context_.registry->OnStarted(sequence.id(), sequence.prompt_left());
   StartEvent event{.started = {}, .time = now_};
   event.started.request_id = sequence.id();
   event.started.prompt_tokens = sequence.prompt_len();
+  event.started.cached_prompt_tokens = sequence.computed_len();
   event.started.seed = sequence.request().sampling.seed;
   context_.output->Send(sequence.id(), event);
 }
@@ -246,6 +254,7 @@ void StepLoop::CommitSequence(Sequence& sequence, const InFlight& step, Sequence
   sequence.selection.rows += result.selected_rows;
   if (prefill) {
     sequence.CommitPrefill(count, std::move(result.prompt_logprobs));
+    prefix_cache_.OnPrefill(sequence);
     context_.registry->OnPrefill(
         sequence.id(), sequence.prompt_left(), prefill_speed_.tokens_per_second());
     ReportProgress(sequence);
@@ -288,13 +297,15 @@ void StepLoop::FailStep(const std::vector<RequestId>& ids, const absl::Status& c
 // --- for others ---
 
 LoopStatus StepLoop::status() const {
+  const PrefixCacheStats cached = prefix_cache_.stats();
   return {.heartbeat = now_,
           .step_started = in_flight_ ? in_flight_->started : absl::InfiniteFuture(),
-          .pages_used = context_.pool->n_used()};
+          .pages_used = context_.pool->n_used() - cached.idle_pages,
+          .prefix_cache = cached};
 }
 
 std::vector<std::string> StepLoop::CheckInvariants() const {
-  std::vector<std::vector<PageId>> holders;
+  std::vector<std::vector<PageId>> holders = prefix_cache_.Holders();
   for (const auto& [id, sequence] : sequences_) {
     const auto pages = sequence->pages().pages();
     holders.emplace_back(pages.begin(), pages.end());

@@ -15,6 +15,7 @@
 #include "engine/request/sequence.h"
 #include "engine/runtime/clock.h"
 #include "engine/runtime/engine_inbox.h"
+#include "engine/runtime/prefix_cache.h"
 #include "engine/runtime/request_registry.h"
 #include "engine/runtime/step_runner.h"
 #include "engine/runtime/stream_event.h"
@@ -33,13 +34,15 @@ struct StepLoopContext {
   RequestRegistry* registry = nullptr;
   EngineObserver* observer = nullptr;  // may be null
   std::vector<TokenId> end_tokens;
+  PrefixCacheSettings prefix_cache = {};  // its page and chunk sizes are the scheduler's
 };
 
 // What other threads may know of the loop.
 struct LoopStatus {
   absl::Time heartbeat = absl::InfinitePast();       // last turn
   absl::Time step_started = absl::InfiniteFuture();  // of the step that runs
-  std::int32_t pages_used = 0;
+  std::int64_t pages_used = 0;                       // by sequences
+  PrefixCacheStats prefix_cache;
 };
 
 // Owner of all sequences that were admitted. A sequence that ends while a step refers to its pages
@@ -60,7 +63,7 @@ class StepLoop {
   absl::Time next_deadline() const;  // a turn is due then even without mail
   LoopStatus status() const;
 
-  // For tests: every page is free or held by exactly one sequence.
+  // For tests: every page is free, or held by sequences and the prefix cache as often as it counts.
   std::vector<std::string> CheckInvariants() const;
 
  private:
@@ -82,8 +85,8 @@ class StepLoop {
   void Erase(Sequence& sequence);
 
   void SubmitStep();
-  void ReservePages(StepPlan& plan);
-  void Start(Sequence& sequence, PageTable pages);
+  bool TryStart(Sequence& sequence);
+  void Start(Sequence& sequence, PageGrant grant);
 
   void TakeResult();
   void CommitStep(const InFlight& step, StepResult result);
@@ -94,6 +97,7 @@ class StepLoop {
 
   StepLoopContext context_;
   std::int32_t page_size_;
+  PrefixCache prefix_cache_;
   Scheduler scheduler_;
   PrefillSpeed prefill_speed_;
   std::map<RequestId, std::unique_ptr<Sequence>> sequences_;

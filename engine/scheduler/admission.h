@@ -17,7 +17,7 @@ struct AdmissionLimits {
 
 struct QueueLoad {
   std::int32_t waiting_requests = 0;
-  std::int64_t waiting_tokens = 0;       // prompt tokens of requests that have not started
+  std::int64_t waiting_tokens = 0;       // to compute, of requests that have not started
   double prefill_tokens_per_second = 0;  // measured; 0: not known yet
 };
 
@@ -33,7 +33,7 @@ absl::Status CheckQueue(std::int64_t prompt_len,
                         const AdmissionLimits& limits);
 
 struct PrefillEstimate {
-  std::int64_t prompt_len = 0;
+  std::int64_t prompt_len = 0;    // of the part that is not cached
   std::int64_t tokens_ahead = 0;  // other prompts' tokens that are computed before
   double tokens_per_second = 0;   // measured; 0: not known, nothing is refused
 };

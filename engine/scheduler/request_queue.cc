@@ -8,10 +8,10 @@ void RequestQueue::Push(Sequence* sequence) {
 
 void RequestQueue::Remove(const Sequence& sequence) { waiting_.erase(KeyOf(sequence)); }
 
-Sequence* RequestQueue::TakeNext(absl::FunctionRef<bool(const Sequence&)> fits) {
+Sequence* RequestQueue::TakeNext(absl::FunctionRef<bool(Sequence&)> try_start) {
   auto next = waiting_.begin();
   for (; next != waiting_.end(); ++next) {
-    if (fits(*next->second.sequence)) break;
+    if (try_start(*next->second.sequence)) break;
     if (next->second.overtaken >= kMaxOvertaken) return nullptr;
   }
   if (next == waiting_.end()) return nullptr;

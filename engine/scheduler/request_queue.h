@@ -21,8 +21,8 @@ class RequestQueue {
   void Push(Sequence* sequence);
   void Remove(const Sequence& sequence);  // one that is not here is ignored
 
-  // Takes the next sequence that `fits`, or null.
-  Sequence* TakeNext(absl::FunctionRef<bool(const Sequence&)> fits);
+  // Takes the next sequence that `try_start` starts, or null.
+  Sequence* TakeNext(absl::FunctionRef<bool(Sequence&)> try_start);
 
   std::int32_t size() const { return static_cast<std::int32_t>(waiting_.size()); }
 

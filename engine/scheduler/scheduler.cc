@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "engine/kv/kv_layout.h"
-
 namespace keyhole {
 namespace {
 
@@ -11,25 +9,14 @@ bool InPrefill(const Sequence* sequence) { return sequence->prompt_left() > 0; }
 
 }  // namespace
 
-std::int32_t Scheduler::PagesNeeded(const Sequence& sequence) const {
-  return PagesForTokens(sequence.max_len(), limits_.page_size);
-}
-
 void Scheduler::Remove(const Sequence& sequence) {
   queue_.Remove(sequence);
   std::erase(running_, &sequence);
 }
 
-void Scheduler::Defer(Sequence* sequence, StepPlan& plan) {
-  std::erase(running_, sequence);
-  std::erase(plan.admitted, sequence);
-  if (plan.prefill && plan.prefill->sequence == sequence) plan.prefill.reset();
-  queue_.Push(sequence);
-}
-
-StepPlan Scheduler::Plan(std::int32_t n_free_pages) {
+StepPlan Scheduler::Plan(absl::FunctionRef<bool(Sequence&)> try_start) {
+  Admit(try_start);
   StepPlan plan;
-  Admit(n_free_pages, plan);
   std::copy_if(running_.begin(),
                running_.end(),
                std::back_inserter(plan.decode),
@@ -38,14 +25,11 @@ StepPlan Scheduler::Plan(std::int32_t n_free_pages) {
   return plan;
 }
 
-void Scheduler::Admit(std::int32_t n_free_pages, StepPlan& plan) {
-  const auto fits = [&](const Sequence& sequence) { return PagesNeeded(sequence) <= n_free_pages; };
+void Scheduler::Admit(absl::FunctionRef<bool(Sequence&)> try_start) {
   while (n_running() < limits_.max_running) {
-    Sequence* sequence = queue_.TakeNext(fits);
+    Sequence* sequence = queue_.TakeNext(try_start);
     if (sequence == nullptr) return;
-    n_free_pages -= PagesNeeded(*sequence);
     running_.push_back(sequence);
-    plan.admitted.push_back(sequence);
   }
 }
 

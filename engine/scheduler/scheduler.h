@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "engine/request/sequence.h"
 #include "engine/scheduler/request_queue.h"
 #include "engine/scheduler/step_plan.h"
@@ -12,7 +13,7 @@ namespace keyhole {
 
 struct SchedulerLimits {
   std::int32_t chunk_size = 512;
-  std::int32_t page_size = 64;
+  std::int32_t page_size = 64;  // for those who reserve pages
   std::int32_t max_running = 32;
   std::int32_t decode_steps_between_chunks = 1;
 };
@@ -37,18 +38,15 @@ class Scheduler {
   // Takes a sequence out of planning, wherever it is.
   void Remove(const Sequence& sequence);
 
-  // Puts an admitted sequence of `plan` back into the queue: its pages could not be had after all.
-  void Defer(Sequence* sequence, StepPlan& plan);
+  // The next step. Admits as many waiting sequences as there are places for and `try_start` has
+  // pages for: it calls Sequence::Start, or returns false.
+  StepPlan Plan(absl::FunctionRef<bool(Sequence&)> try_start);
 
-  // The next step; admits as many waiting sequences as there are places and `n_free_pages` for.
-  StepPlan Plan(std::int32_t n_free_pages);
-
-  std::int32_t PagesNeeded(const Sequence& sequence) const;
   std::int32_t n_waiting() const { return queue_.size(); }
   std::int32_t n_running() const { return static_cast<std::int32_t>(running_.size()); }
 
  private:
-  void Admit(std::int32_t n_free_pages, StepPlan& plan);
+  void Admit(absl::FunctionRef<bool(Sequence&)> try_start);
   void ChooseChunk(StepPlan& plan);
   Sequence* NextPrefill();
 

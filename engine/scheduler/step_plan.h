@@ -16,7 +16,6 @@ struct PrefillChunk {
 
 // Sequences belong to the step loop and stay alive while the step is submitted.
 struct StepPlan {
-  std::vector<Sequence*> admitted;      // leave the queue now and need pages for max_len()
   std::optional<PrefillChunk> prefill;  // one at most
   std::vector<Sequence*> decode;        // one token each
 

@@ -47,14 +47,24 @@ class EngineObserver {
   virtual void OnSequenceFailure(RequestId /*id*/, const absl::Status& /*cause*/) {}
 };
 
+// What the prefix cache did since the start, and holds.
+struct PrefixCacheStats {
+  std::int64_t queried_tokens = 0;  // prompt tokens of requests that started
+  std::int64_t hit_tokens = 0;      // of these, taken from the cache
+  std::int64_t evicted_pages = 0;
+  std::int64_t pages = 0;       // held by the cache
+  std::int64_t idle_pages = 0;  // of these, held by nobody else
+};
+
 // State of the engine at one moment, for gauges and health.
 struct EngineSnapshot {
   std::int32_t running_requests = 0;
   std::int32_t waiting_requests = 0;
   std::int64_t waiting_tokens = 0;
   std::int64_t kv_pages = 0;
-  std::int64_t kv_pages_used = 0;
+  std::int64_t kv_pages_used = 0;  // by requests: without what only the prefix cache holds
   std::int64_t kv_page_bytes = 0;
+  PrefixCacheStats prefix_cache;
   absl::Time heartbeat = absl::InfinitePast();       // last turn of the engine thread
   absl::Time step_started = absl::InfiniteFuture();  // of the step that runs, to see a stuck one
   bool draining = false;

@@ -52,7 +52,15 @@ Simulation::Simulation(std::uint64_t seed) : seed_(seed), random_(seed) {
   n_pages_ = static_cast<std::int32_t>((40 + Draw(400)) / scheduler_limits_.page_size);
   failures_per_mille_ = Chance(30) ? 30 : 0;
 
+  if (Chance(80)) prefix_cache_.max_pages = static_cast<std::int32_t>(Draw(n_pages_ + 1));
+  prefix_cache_.rules.positions = Chance(50) ? PositionMode::kNative : PositionMode::kRectified;
+  prefix_cache_.rules.tail = static_cast<std::int32_t>(Draw(20));
+  prefix_cache_.rules.selected = 5;
+  prefix_cache_.rules.max_selected = 10;
+
   FakeModelOptions model;
+  model.positions = prefix_cache_.rules.positions;
+  model.tail = prefix_cache_.rules.tail;
   model.answer = FakeModelOptions::Answer::kHash;
   model.end_token = ByteTokenizer::kEnd;
   model.page_size = scheduler_limits_.page_size;
@@ -81,7 +89,8 @@ Simulation::Simulation(std::uint64_t seed) : seed_(seed), random_(seed) {
                                                      .output = hub_.get(),
                                                      .registry = registry_.get(),
                                                      .observer = plan_checker_.get(),
-                                                     .end_tokens = tokenizer_.end_tokens()});
+                                                     .end_tokens = tokenizer_.end_tokens(),
+                                                     .prefix_cache = prefix_cache_});
   encoder_ = std::make_unique<PromptEncoder>(&tokenizer_, nullptr);
   const RequestLimits limits{.vocab_size = ByteTokenizer::kVocabSize,
                              .max_context = kMaxContext,
@@ -99,15 +108,32 @@ absl::Status Simulation::DrawFailure(std::uint32_t per_mille) {
   return Draw(1000) < per_mille ? absl::InternalError("drawn") : absl::OkStatus();
 }
 
-Request Simulation::DrawRequest() {
+// Half of them go on from the beginning of one before.
+std::vector<TokenId> Simulation::DrawPrompt() {
   std::vector<TokenId> prompt(1 + Draw(Chance(30) ? 70 : 12));
   for (TokenId& token : prompt) token = static_cast<TokenId>('a' + Draw(6));
+  if (clients_.empty() || Chance(50)) return prompt;
+  const Request& other = clients_[Draw(static_cast<std::uint32_t>(clients_.size()))].request;
+  std::vector<TokenId> longer = std::get<std::vector<TokenId>>(other.prompt);
+  longer.resize(1 + Draw(static_cast<std::uint32_t>(longer.size())));
+  prompt.resize(Draw(static_cast<std::uint32_t>(prompt.size())));
+  longer.insert(longer.end(), prompt.begin(), prompt.end());
+  longer.resize(std::min<std::size_t>(longer.size(), 70));
+  return longer;
+}
+
+Request Simulation::DrawRequest() {
+  std::vector<TokenId> prompt = DrawPrompt();
   const auto prompt_len = static_cast<std::int32_t>(prompt.size());
   Request request{.prompt = std::move(prompt)};
   request.sampling.seed = random_();
   request.seed_given = true;
   request.priority = static_cast<std::int32_t>(Draw(3)) - 1;
   if (Chance(20)) request.client_request_id = absl::StrCat("name", Draw(3));
+  if (Chance(20)) request.cache_scope = "other";
+  if (Chance(20)) request.selection.profile = static_cast<AttentionProfile>(Draw(3));
+  if (Chance(10)) request.selection.selected_tokens = static_cast<std::int32_t>(Draw(3));
+  request.selection.force_full_attention = Chance(10);
   if (Chance(15)) request.deadline = clock_.Now() + absl::Milliseconds(Draw(4000));
 
   StoppingParams& stopping = request.stopping;
@@ -142,7 +168,13 @@ std::vector<std::string> Simulation::Run() {
   }
   Settle();
   for (const Client& client : clients_) CheckClient(client);
-  if (pool_->n_used() != 0) Violate(absl::StrCat(pool_->n_used(), " pages leaked"));
+  const LoopStatus status = loop_->status();
+  if (pool_->n_used() != status.prefix_cache.pages || status.pages_used != 0) {
+    Violate(absl::StrCat(status.pages_used, " pages leaked"));
+  }
+  if (status.prefix_cache.pages > prefix_cache_.max_pages) Violate("the cache is over its limit");
+  counts_.cached_tokens = status.prefix_cache.hit_tokens;
+  counts_.evicted_pages = status.prefix_cache.evicted_pages;
   if (registry_->counts().running + registry_->counts().waiting != 0) Violate("entries leaked");
   if (!loop_->idle()) Violate("sequences leaked");
   return violations_;

@@ -30,6 +30,8 @@ struct SimulationCounts {
   std::int64_t overdue = 0;
   std::int64_t drained = 0;
   std::int64_t internal = 0;
+  std::int64_t cached_tokens = 0;
+  std::int64_t evicted_pages = 0;
 };
 
 // One scenario: requests arrive, are cancelled, run out of time; steps fail; the engine drains.
@@ -60,6 +62,7 @@ class Simulation {
 
   std::uint32_t Draw(std::uint32_t below) { return static_cast<std::uint32_t>(random_() % below); }
   bool Chance(std::uint32_t percent) { return Draw(100) < percent; }
+  std::vector<TokenId> DrawPrompt();
   Request DrawRequest();
   absl::Status DrawFailure(std::uint32_t per_mille);
 
@@ -84,6 +87,7 @@ class Simulation {
   SchedulerLimits scheduler_limits_;
   std::int32_t n_pages_;
   std::uint32_t failures_per_mille_;
+  PrefixCacheSettings prefix_cache_;
   bool drained_ = false;
 
   FakeClock clock_;

@@ -28,17 +28,21 @@ TEST(SimulationTest, HoldsItsPromisesInEveryScenario) {
     total.overdue += simulation.counts().overdue;
     total.drained += simulation.counts().drained;
     total.internal += simulation.counts().internal;
+    total.cached_tokens += simulation.counts().cached_tokens;
+    total.evicted_pages += simulation.counts().evicted_pages;
   }
   std::printf(
       "finished %ld (by text %ld, drained %ld), cancelled %ld, refused %ld, overdue %ld, internal "
-      "%ld\n",
+      "%ld; cached tokens %ld, evicted pages %ld\n",
       total.finished,
       total.stopped_by_text,
       total.drained,
       total.cancelled,
       total.refused,
       total.overdue,
-      total.internal);
+      total.internal,
+      total.cached_tokens,
+      total.evicted_pages);
   // Scenarios that never reach a kind of end would prove nothing about it.
   if (n_scenarios < 500) return;
   EXPECT_GT(total.finished, 0);
@@ -48,6 +52,8 @@ TEST(SimulationTest, HoldsItsPromisesInEveryScenario) {
   EXPECT_GT(total.overdue, 0);
   EXPECT_GT(total.drained, 0);
   EXPECT_GT(total.internal, 0);
+  EXPECT_GT(total.cached_tokens, 0);
+  EXPECT_GT(total.evicted_pages, 0);
 }
 
 void ParseFlag(std::string_view argument, std::string_view name, std::uint64_t& value) {

@@ -46,8 +46,9 @@ absl::StatusOr<StepResult> FakeExecutor::Run(const ModelInput& input) {
   StepResult result;
   for (const SequenceSlice& slice : input.sequences) {
     CheckSlice(input, slice);
-    WriteRows(input, slice);
-    CheckRows(slice);
+    const std::vector<Row> rows = ExpectedRows(slice);
+    WriteRows(slice, rows);
+    CheckRows(slice, rows);
     computed_[slice.id] = slice.kv_len + slice.q_len;
     result.sequences.push_back(Answer(slice));
   }
@@ -87,7 +88,12 @@ void FakeExecutor::CheckInput(const ModelInput& input) {
 
 void FakeExecutor::CheckSlice(const ModelInput& input, const SequenceSlice& slice) {
   const auto known = computed_.find(slice.id);
-  const std::int32_t computed = known == computed_.end() ? 0 : known->second;
+  // A sequence that comes for the first time may bring a prefix; CheckRows sees whether it is
+  // right.
+  const std::int32_t computed = known == computed_.end() ? slice.kv_len : known->second;
+  if (known == computed_.end() && slice.kv_len >= slice.prompt_len) {
+    Violate(slice, "no row of the prompt is computed");
+  }
   if (slice.kv_len != computed) Violate(slice, "tokens were left out or computed twice");
   const std::int32_t end = slice.kv_len + slice.q_len;
   if (slice.kv_len < slice.prompt_len) {
@@ -107,23 +113,53 @@ void FakeExecutor::CheckSlice(const ModelInput& input, const SequenceSlice& slic
   }
 }
 
-TokenId& FakeExecutor::Row(const SequenceSlice& slice, std::int32_t position) {
+// Rows of the same kind and tokens are the same in all sequences of one scope.
+std::uint64_t FakeExecutor::RowKind(const SequenceSlice& slice, std::int32_t position) const {
+  const bool own_profile = position >= slice.prompt_len - options_.tail;
+  const AttentionProfile before_tail = options_.default_profile == AttentionProfile::kPaper
+                                           ? AttentionProfile::kPaper
+                                           : AttentionProfile::kProse;
+  std::uint64_t kind = 0;
+  if (options_.positions == PositionMode::kRectified) {
+    const auto own = slice.request->selection.profile.value_or(options_.default_profile);
+    kind = 1 + static_cast<std::uint64_t>(own_profile ? own : before_tail);
+  }
+  const std::int32_t full_chunks = slice.prompt_len - slice.prompt_len % options_.chunk_size;
+  if (position >= full_chunks) kind += 10;       // of a chunk of another length
+  if (position >= slice.prompt_len) kind += 10;  // of decode
+  return kind;
+}
+
+std::vector<FakeExecutor::Row> FakeExecutor::ExpectedRows(const SequenceSlice& slice) const {
+  const SelectionParams& selection = slice.request->selection;
+  std::uint64_t state = Mix(selection.selected_tokens.value_or(-1), selection.force_full_attention);
+  for (const char c : slice.request->cache_scope) state = Mix(state, static_cast<unsigned char>(c));
+  std::vector<Row> rows;
+  for (std::int32_t position = 0; position < slice.kv_len + slice.q_len; ++position) {
+    state = Mix(state, static_cast<std::uint64_t>(slice.tokens[position]));
+    state = Mix(state, RowKind(slice, position));
+    rows.push_back({.token = slice.tokens[position], .state = state});
+  }
+  return rows;
+}
+
+FakeExecutor::Row& FakeExecutor::RowAt(const SequenceSlice& slice, std::int32_t position) {
   const std::size_t page = slice.pages[position / options_.page_size];
   const std::size_t row = page * options_.page_size + position % options_.page_size;
-  if (row >= rows_.size()) rows_.resize(row + 1, -1);
+  if (row >= rows_.size()) rows_.resize(row + 1);
   return rows_[row];
 }
 
-void FakeExecutor::WriteRows(const ModelInput& input, const SequenceSlice& slice) {
-  for (std::int32_t row = 0; row < slice.q_len; ++row) {
-    Row(slice, slice.kv_len + row) = input.token_ids[slice.q_begin + row];
+void FakeExecutor::WriteRows(const SequenceSlice& slice, const std::vector<Row>& rows) {
+  for (std::int32_t row = slice.kv_len; row < slice.kv_len + slice.q_len; ++row) {
+    RowAt(slice, row) = rows[row];
   }
 }
 
-void FakeExecutor::CheckRows(const SequenceSlice& slice) {
+void FakeExecutor::CheckRows(const SequenceSlice& slice, const std::vector<Row>& rows) {
   for (std::int32_t position = 0; position < slice.kv_len + slice.q_len; ++position) {
-    if (Row(slice, position) != slice.tokens[position]) {
-      Violate(slice, absl::StrCat("the row of token ", position, " was overwritten"));
+    if (RowAt(slice, position) != rows[position]) {
+      Violate(slice, absl::StrCat("the row of token ", position, " is not its own"));
       return;
     }
   }
@@ -156,7 +192,7 @@ TokenId FakeExecutor::NextToken(const SequenceSlice& slice) {
   }
   std::vector<TokenId> tokens;
   for (std::int32_t position = 0; position < slice.kv_len + slice.q_len; ++position) {
-    tokens.push_back(Row(slice, position));
+    tokens.push_back(RowAt(slice, position).token);
   }
   return HashedToken(tokens,
                      slice.request->sampling.seed,

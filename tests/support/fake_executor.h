@@ -24,6 +24,11 @@ struct FakeModelOptions {
   TokenId end_token = 257;
   std::int32_t page_size = 64;
   std::int32_t chunk_size = 512;
+  // What the rows depend on beside the tokens before them: as in rectified positions, the request's
+  // own profile for the prompt's last `tail` tokens; native: no profile at all.
+  PositionMode positions = PositionMode::kNative;
+  AttentionProfile default_profile = AttentionProfile::kRecall;
+  std::int32_t tail = 128;
   absl::Duration step_delay = absl::ZeroDuration();  // real time, each step
 
   // Called before each step with its number, from 0; a failed status fails the step.
@@ -40,9 +45,10 @@ TokenId HashedToken(std::span<const TokenId> tokens,
                     bool forbid_end,
                     std::span<const TokenId> ends);
 
-// Keeps a token in each slot of each page, as a model keeps K and V there: a page that two
-// sequences write is found out by the one that reads it. Checks what ModelInput promises. Thread:
-// Run on one thread; the rest any.
+// Keeps a row in each slot of each page, as a model keeps K and V there: the token, and a state
+// that depends on all that a model's row would depend on. A page that two sequences write, and a
+// prefix that is not the sequence's own, is found out by the one that reads it. Checks what
+// ModelInput promises. Thread: Run on one thread; the rest any.
 class FakeExecutor final : public StepExecutor {
  public:
   explicit FakeExecutor(FakeModelOptions options) : options_(std::move(options)) {}
@@ -54,17 +60,25 @@ class FakeExecutor final : public StepExecutor {
   std::int64_t n_steps() const;
 
  private:
+  struct Row {
+    TokenId token = -1;
+    std::uint64_t state = 0;
+    bool operator==(const Row&) const = default;
+  };
+
+  std::vector<Row> ExpectedRows(const SequenceSlice& slice) const;
+  std::uint64_t RowKind(const SequenceSlice& slice, std::int32_t position) const;
   void CheckInput(const ModelInput& input);
   void CheckSlice(const ModelInput& input, const SequenceSlice& slice);
-  void WriteRows(const ModelInput& input, const SequenceSlice& slice);
-  void CheckRows(const SequenceSlice& slice);
+  void WriteRows(const SequenceSlice& slice, const std::vector<Row>& rows);
+  void CheckRows(const SequenceSlice& slice, const std::vector<Row>& rows);
   SequenceResult Answer(const SequenceSlice& slice);
   TokenId NextToken(const SequenceSlice& slice);
-  TokenId& Row(const SequenceSlice& slice, std::int32_t position);
+  Row& RowAt(const SequenceSlice& slice, std::int32_t position);
   void Violate(const SequenceSlice& slice, const std::string& what);
 
   const FakeModelOptions options_;
-  std::vector<TokenId> rows_;                   // [n_pages * page_size], grows
+  std::vector<Row> rows_;                       // [n_pages * page_size], grows
   std::map<RequestId, std::int32_t> computed_;  // of sequences that are alive
   mutable std::mutex mutex_;                    // guards what follows
   std::vector<std::string> violations_;

@@ -12,7 +12,7 @@ constexpr AdmissionLimits kLimits = {
     .page_size = 4, .n_pages = 100, .max_queued_requests = 3, .max_queued_tokens = 100};
 
 RequestRegistry::Candidate Prompt(std::int32_t prompt_len) {
-  return {.prompt_len = prompt_len, .max_output = 8, .time_left = absl::InfiniteDuration()};
+  return {.prompt_len = prompt_len, .max_output = 8};
 }
 
 std::string ReasonOf(const absl::Status& status) { return GetErrorDetail(status).reason; }
@@ -25,7 +25,7 @@ TEST(RequestRegistryTest, CountsWhatWaitsAndWhatRuns) {
   ASSERT_TRUE(registry.Admit(first, Prompt(30)).ok());
   EXPECT_EQ(registry.counts().waiting, 2);
   EXPECT_EQ(registry.counts().waiting_tokens, 30);
-  registry.OnStarted(first);
+  registry.OnStarted(first, 10);
   EXPECT_EQ(registry.counts().running, 1);
   EXPECT_EQ(registry.counts().waiting_tokens, 0);
 }
@@ -58,14 +58,28 @@ TEST(RequestRegistryTest, DeadlineIsCheckedAgainstShorterPromptsAhead) {
   RequestRegistry registry(kLimits);
   const RequestId running = *registry.Open("");
   ASSERT_TRUE(registry.Admit(running, Prompt(80)).ok());
-  registry.OnStarted(running);
+  ASSERT_TRUE(registry.Arrive(running, 80, absl::InfiniteDuration()).ok());
+  registry.OnStarted(running, 80);
   registry.OnPrefill(running, 72, /*tokens_per_second=*/10);
+  const RequestId later = *registry.Open("");  // not ahead: it has not arrived
+  ASSERT_TRUE(registry.Admit(later, Prompt(10)).ok());
   const RequestId id = *registry.Open("");
-  RequestRegistry::Candidate candidate = Prompt(20);
-  candidate.time_left = absl::Milliseconds(3900);  // needs 20 own and 20 of the other: 4 s
-  EXPECT_EQ(ReasonOf(registry.Admit(id, candidate)), reason::kDeadlineUnattainable);
-  candidate.time_left = absl::Seconds(4);
-  EXPECT_TRUE(registry.Admit(id, candidate).ok());
+  ASSERT_TRUE(registry.Admit(id, Prompt(20)).ok());
+  // Needs 20 own and 20 of the other: 4 s.
+  EXPECT_EQ(ReasonOf(registry.Arrive(id, 20, absl::Milliseconds(3900))),
+            reason::kDeadlineUnattainable);
+  EXPECT_TRUE(registry.Arrive(id, 20, absl::Seconds(4)).ok());
+}
+
+TEST(RequestRegistryTest, CachedTokensAreNotWork) {
+  RequestRegistry registry(kLimits);
+  const RequestId running = *registry.Open("");
+  ASSERT_TRUE(registry.Admit(running, Prompt(8)).ok());
+  registry.OnPrefill(running, 0, /*tokens_per_second=*/10);
+  const RequestId id = *registry.Open("");
+  ASSERT_TRUE(registry.Admit(id, Prompt(80)).ok());
+  ASSERT_TRUE(registry.Arrive(id, 10, absl::Seconds(1)).ok());
+  EXPECT_EQ(registry.counts().waiting_tokens, 10);
 }
 
 TEST(RequestRegistryTest, EntriesLiveUntilBothSidesAreDone) {
@@ -86,6 +100,7 @@ TEST(RequestRegistryTest, CancelIsNewsOnce) {
   EXPECT_FALSE(registry.Cancel(id + 1));
   EXPECT_TRUE(registry.cancelled(id));
   EXPECT_EQ(ReasonOf(registry.Admit(id, Prompt(5))), reason::kCancelled);
+  EXPECT_EQ(ReasonOf(registry.Arrive(id, 5, absl::InfiniteDuration())), reason::kCancelled);
 }
 
 TEST(RequestRegistryTest, DrainingRefuses) {

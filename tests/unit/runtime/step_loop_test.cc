@@ -32,7 +32,8 @@ constexpr TokenId kEnd = 257;
 class RecordingOutput final : public StreamOutput {
  public:
   void Send(RequestId id, StreamEvent event) override {
-    if (std::holds_alternative<StartEvent>(event)) {
+    if (const auto* start = std::get_if<StartEvent>(&event)) {
+      cached[id] = start->started.cached_prompt_tokens;
       words[id].push_back("start");
     } else if (const auto* progress = std::get_if<ProgressEvent>(&event)) {
       words[id].push_back("progress " + std::to_string(progress->done_tokens));
@@ -48,6 +49,7 @@ class RecordingOutput final : public StreamOutput {
 
   std::map<RequestId, std::vector<std::string>> words;
   std::map<RequestId, EndEvent> ends;
+  std::map<RequestId, std::int32_t> cached;  // of the prompts of those that started
   std::size_t n_scored = 0;
 };
 
@@ -55,7 +57,7 @@ class StepLoopTest : public ::testing::Test {
  protected:
   StepLoopTest() { Reset({}); }
 
-  void Reset(FakeModelOptions model) {
+  void Reset(FakeModelOptions model, PrefixCacheSettings prefix_cache = {}) {
     model.page_size = 4;
     model.chunk_size = 8;
     executor_ = std::make_unique<FakeExecutor>(std::move(model));
@@ -69,18 +71,14 @@ class StepLoopTest : public ::testing::Test {
                                                        .output = &output_,
                                                        .registry = registry_.get(),
                                                        .observer = nullptr,
-                                                       .end_tokens = {kEnd}});
+                                                       .end_tokens = {kEnd},
+                                                       .prefix_cache = std::move(prefix_cache)});
   }
 
   RequestId Arrive(std::int32_t prompt_len, Request request = {}) {
     const RequestId id = *registry_->Open("");
     std::vector<TokenId> prompt(prompt_len, 'x');
-    EXPECT_TRUE(
-        registry_
-            ->Admit(
-                id,
-                {.prompt_len = prompt_len, .max_output = 8, .time_left = absl::InfiniteDuration()})
-            .ok());
+    EXPECT_TRUE(registry_->Admit(id, {.prompt_len = prompt_len, .max_output = 8}).ok());
     auto sequence = std::make_unique<Sequence>(
         id, std::move(request), std::move(prompt), OutputBudget{.max_output = 8});
     sequence->submitted = clock_.Now();
@@ -292,6 +290,71 @@ TEST_F(StepLoopTest, AResultOfAnotherStepReachesNobody) {
   loop.Turn({});
   EXPECT_EQ(ReasonOf(id), reason::kInternal);
   EXPECT_TRUE(loop.idle());
+}
+
+TEST_F(StepLoopTest, ACachedPrefixIsNotComputedAgain) {
+  Reset({}, {.max_pages = 8});
+  const RequestId cold = Arrive(20);
+  for (int i = 0; i < 12; ++i) Step();
+  EXPECT_TRUE(output_.ends.at(cold).status.ok());
+  EXPECT_EQ(pool_.n_used(), 4);  // two chunks of two pages
+  EXPECT_EQ(loop_->status().pages_used, 0);
+  const RequestId warm = Arrive(20);
+  Turn();
+  EXPECT_EQ(output_.cached[cold], 0);
+  EXPECT_EQ(output_.cached[warm], 16);
+  EXPECT_EQ(runner_->input().sequences[0].kv_len, 16);
+  EXPECT_EQ(loop_->status().pages_used, 7);
+  EXPECT_EQ(loop_->status().prefix_cache.hit_tokens, 16);
+  for (int i = 0; i < 12; ++i) Step();
+  EXPECT_EQ(output_.words[warm], output_.words[cold]);
+}
+
+TEST_F(StepLoopTest, AStepThatFailedPublishesNothing) {
+  Reset({.before_step =
+             [](std::int64_t step) {
+               return step == 1 ? absl::InternalError("cause") : absl::OkStatus();
+             }},
+        {.max_pages = 8});
+  Arrive(30);
+  for (int i = 0; i < 4; ++i) Step();
+  EXPECT_EQ(loop_->status().prefix_cache.pages, 2);  // of the chunk before
+  const RequestId second = Arrive(30);
+  Step();
+  EXPECT_EQ(output_.cached[second], 8);
+}
+
+TEST_F(StepLoopTest, ACancelInMidPrefillLeavesWhatWasCommitted) {
+  Reset({}, {.max_pages = 8});
+  const RequestId id = Arrive(30);
+  Step();
+  Turn();
+  mail_.cancelled.push_back(id);
+  Turn();
+  EXPECT_EQ(loop_->status().prefix_cache.pages, 2);
+  runner_->Complete();
+  Turn();
+  EXPECT_EQ(pool_.n_used(), 2);
+}
+
+TEST_F(StepLoopTest, DeadlinesAreCheckedAgainstWhatIsToCompute) {
+  Reset({}, {.max_pages = 16});
+  Arrive(56);
+  for (int i = 0; i < 8; ++i) {
+    Turn();
+    clock_.Advance(absl::Seconds(1));  // 8 tokens a second
+    runner_->Complete();
+  }
+  for (int i = 0; i < 12; ++i) Step();
+  Request request;
+  request.deadline = clock_.Now() + absl::Seconds(3);
+  const RequestId warm = Arrive(56, request);
+  Step();
+  EXPECT_EQ(output_.cached[warm], 48);
+  request.cache_scope = "another";
+  const RequestId cold = Arrive(48, request);
+  Step();
+  EXPECT_EQ(ReasonOf(cold), reason::kDeadlineUnattainable);
 }
 
 TEST_F(StepLoopTest, EndAllLeavesNothing) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/kv/kv_layout.h"
 #include "engine/kv/page_pool.h"
 
 namespace keyhole {
@@ -20,6 +21,7 @@ class SchedulerTest : public ::testing::Test {
  protected:
   void Use(const SchedulerLimits& limits, std::int32_t n_pages = 1000) {
     scheduler_ = std::make_unique<Scheduler>(limits);
+    page_size_ = limits.page_size;
     pool_ = std::make_unique<PagePool>(n_pages);
   }
 
@@ -34,18 +36,26 @@ class SchedulerTest : public ::testing::Test {
     return sequences_.back().get();
   }
 
+  struct Planned : StepPlan {
+    std::vector<Sequence*> admitted;
+  };
+
   // Plans a step and does what it says. Answers never end by themselves.
-  StepPlan Step() {
-    StepPlan plan = scheduler_->Plan(pool_->n_free());
-    for (Sequence* sequence : plan.admitted) {
-      sequence->Start(PageTable(pool_.get(), *pool_->Allocate(scheduler_->PagesNeeded(*sequence))));
-    }
+  Planned Step() {
+    std::vector<Sequence*> admitted;
+    const StepPlan plan = scheduler_->Plan([&](Sequence& sequence) {
+      auto pages = pool_->Allocate(PagesForTokens(sequence.max_len(), page_size_));
+      if (!pages.ok()) return false;
+      sequence.Start(PageTable(pool_.get(), *std::move(pages)), cached_len_);
+      admitted.push_back(&sequence);
+      return true;
+    });
     for (Sequence* sequence : plan.decode) sequence->CommitToken(1, {});
     if (plan.prefill) {
       plan.prefill->sequence->CommitPrefill(plan.prefill->tokens.count, {});
       if (plan.prefill->sequence->prompt_left() == 0) plan.prefill->sequence->CommitToken(1, {});
     }
-    return plan;
+    return {plan, admitted};
   }
 
   void End(Sequence* sequence) {
@@ -54,6 +64,8 @@ class SchedulerTest : public ::testing::Test {
     sequence->ReleasePages();
   }
 
+  std::int32_t page_size_ = 0;
+  std::int32_t cached_len_ = 0;  // of the prompts of sequences that start
   std::unique_ptr<PagePool> pool_;
   std::vector<std::unique_ptr<Sequence>> sequences_;
   std::unique_ptr<Scheduler> scheduler_;
@@ -65,7 +77,7 @@ TEST_F(SchedulerTest, OneChunkAtMostAndDecodeBesideIt) {
   EXPECT_EQ(Step().prefill->sequence, first);
   Sequence* second = Add(20);
   Sequence* third = Add(20);
-  const StepPlan plan = Step();
+  const Planned plan = Step();
   EXPECT_THAT(plan.decode, ElementsAre(first));
   EXPECT_THAT(plan.admitted, ElementsAre(second, third));
   EXPECT_EQ(plan.prefill->tokens, (TokenRange{0, 8}));
@@ -79,7 +91,7 @@ TEST_F(SchedulerTest, DecodeStepsRunBetweenTwoChunks) {
   std::vector<int> gaps;
   int gap = 0;
   while (gaps.size() < 8) {
-    const StepPlan plan = Step();
+    const Planned plan = Step();
     ASSERT_THAT(plan.decode, SizeIs(1));  // the running answer never waits
     if (plan.prefill) {
       gaps.push_back(gap);
@@ -157,15 +169,15 @@ TEST_F(SchedulerTest, AWaitingGiantIsOvertakenOnlySoOften) {
   EXPECT_THAT(Step().admitted, ElementsAre(giant));
 }
 
-TEST_F(SchedulerTest, DeferPutsASequenceBack) {
-  Use({.chunk_size = 8, .page_size = 4});
-  Sequence* sequence = Add(8);
-  StepPlan plan = scheduler_->Plan(100);
-  scheduler_->Defer(sequence, plan);
-  EXPECT_TRUE(plan.empty());
-  EXPECT_THAT(plan.admitted, IsEmpty());
-  EXPECT_EQ(scheduler_->n_waiting(), 1);
-  EXPECT_THAT(Step().admitted, ElementsAre(sequence));
+TEST_F(SchedulerTest, ChunksBeginBehindACachedPrefix) {
+  Use({.chunk_size = 8, .page_size = 4, .decode_steps_between_chunks = 0});
+  cached_len_ = 16;
+  Add(30);
+  EXPECT_EQ(Step().prefill->tokens, (TokenRange{16, 8}));
+  cached_len_ = 0;
+  Sequence* cold = Add(15);
+  EXPECT_EQ(Step().prefill->tokens, (TokenRange{24, 6}));  // fewer chunks left than the cold one
+  EXPECT_EQ(Step().prefill->sequence, cold);
 }
 
 TEST_F(SchedulerTest, RemovedSequencesAreNotPlanned) {

@@ -22,6 +22,7 @@ TEST(FlagsTest, DefaultsNeedOnlyAModel) {
   const ParsedFlags flags = Parse({"--model", "m.gguf"});
   ASSERT_TRUE(flags.serve);
   EXPECT_EQ(flags.config.engine.model.path, "m.gguf");
+  EXPECT_EQ(flags.config.engine.kv.prefix_cache_bytes, -1);
   EXPECT_EQ(flags.config.listen, "127.0.0.1:8480");
   EXPECT_EQ(flags.config.metrics_listen, "127.0.0.1:9480");
   EXPECT_TRUE(flags.config.reflection);
@@ -29,23 +30,25 @@ TEST(FlagsTest, DefaultsNeedOnlyAModel) {
 }
 
 TEST(FlagsTest, EveryFlagArrives) {
-  const ParsedFlags flags = Parse({"--model",          "m",        "--model-name",    "tiny",
-                                   "--weights",        "int8",     "--kv-type",       "f32",
-                                   "--kv-memory",      "8GiB",     "--threads",       "3",
-                                   "--max-context",    "4096",     "--chunk-size",    "256",
-                                   "--max-running",    "7",        "--policy",        "sink_recent",
-                                   "--initial",        "4",        "--local",         "64",
-                                   "--selected",       "32",       "--rope-theta",    "500000",
-                                   "--rope-scaling",   "yarn:4",   "--positions",     "rectified",
-                                   "--reflection",     "off",      "--drain-timeout", "1.5",
-                                   "--log-level",      "debug",    "--listen",        "0.0.0.0:1",
-                                   "--metrics-listen", "0.0.0.0:2"});
+  const ParsedFlags flags =
+      Parse({"--model",         "m",           "--model-name",     "tiny",
+             "--weights",       "int8",        "--kv-type",        "f32",
+             "--kv-memory",     "8GiB",        "--prefix-cache",   "1GiB",
+             "--threads",       "3",           "--max-context",    "4096",
+             "--chunk-size",    "256",         "--max-running",    "7",
+             "--policy",        "sink_recent", "--initial",        "4",
+             "--local",         "64",          "--selected",       "32",
+             "--rope-theta",    "500000",      "--rope-scaling",   "yarn:4",
+             "--positions",     "rectified",   "--reflection",     "off",
+             "--drain-timeout", "1.5",         "--log-level",      "debug",
+             "--listen",        "0.0.0.0:1",   "--metrics-listen", "0.0.0.0:2"});
   ASSERT_TRUE(flags.serve);
   const EngineConfig& engine = flags.config.engine;
   EXPECT_EQ(engine.model.name, "tiny");
   EXPECT_EQ(engine.model.weights, WeightMode::kInt8);
   EXPECT_EQ(engine.kv.type, KvType::kF32);
   EXPECT_EQ(engine.kv.memory_bytes, std::int64_t{8} << 30);
+  EXPECT_EQ(engine.kv.prefix_cache_bytes, std::int64_t{1} << 30);
   EXPECT_EQ(engine.threads, 3);
   EXPECT_EQ(engine.scheduler.max_context, 4096);
   EXPECT_EQ(engine.scheduler.chunk_size, 256);
@@ -84,6 +87,7 @@ INSTANTIATE_TEST_SUITE_P(
                       std::vector<const char*>{"--model", "m", "--nonsense", "1"},
                       std::vector<const char*>{"--model", "m", "--weights", "int3"},
                       std::vector<const char*>{"--model", "m", "--kv-memory", "8 apples"},
+                      std::vector<const char*>{"--model", "m", "--prefix-cache", "some"},
                       std::vector<const char*>{"--model", "m", "--threads", "-1"},
                       std::vector<const char*>{"--model", "m", "--chunk-size", "65"},
                       std::vector<const char*>{"--model", "m", "--rope-scaling", "yarn"},
