@@ -25,6 +25,7 @@ using testing::FakeExecutor;
 using testing::FakeModelOptions;
 using ::testing::IsEmpty;
 using testing::ManualRunner;
+using ::testing::SizeIs;
 
 constexpr TokenId kEnd = 257;
 
@@ -132,7 +133,6 @@ TEST_F(StepLoopTest, CancelledInAStepKeepsItsPagesUntilTheStepIsBack) {
   runner_->Complete();
   Turn();
   EXPECT_EQ(pool_.n_used(), 0);
-  EXPECT_TRUE(loop_->idle());
   EXPECT_THAT(output_.words[id], ElementsAre("start", "end"));  // and nothing after
 }
 
@@ -266,10 +266,36 @@ TEST_F(StepLoopTest, AStopStringEndsItSilently) {
 
 TEST_F(StepLoopTest, TheExecutorIsToldWhatEnded) {
   const RequestId first = Arrive(3);
-  for (int i = 0; i < 6; ++i) Step();
-  Arrive(3);
+  const RequestId second = Arrive(3);
+  for (int i = 0; i < 3; ++i) Step();
+  mail_.cancelled.push_back(first);
   Turn();
   EXPECT_THAT(runner_->input().ended, ElementsAre(first));
+  EXPECT_THAT(runner_->input().sequences, SizeIs(1));
+  EXPECT_EQ(runner_->input().sequences[0].id, second);
+}
+
+TEST_F(StepLoopTest, AnIdleExecutorIsToldAtOnceAndOnce) {
+  const RequestId id = Arrive(3);
+  while (!output_.ends.contains(id)) {
+    if (runner_->running()) runner_->Complete();
+    Turn();
+  }
+  EXPECT_THAT(runner_->input().ended, ElementsAre(id));
+  EXPECT_THAT(runner_->input().sequences, IsEmpty());
+  runner_->Complete();
+  const std::int64_t n_steps = executor_->n_steps();
+  for (int i = 0; i < 3; ++i) Step();
+  EXPECT_EQ(executor_->n_steps(), n_steps);
+  EXPECT_TRUE(loop_->idle());
+}
+
+TEST_F(StepLoopTest, WhatNeverReachedTheExecutorIsNotItsBusiness) {
+  const RequestId id = Arrive(3);
+  mail_.cancelled.push_back(id);
+  Turn();
+  EXPECT_FALSE(runner_->running());
+  EXPECT_TRUE(loop_->idle());
 }
 
 TEST_F(StepLoopTest, AResultOfAnotherStepReachesNobody) {
@@ -291,6 +317,8 @@ TEST_F(StepLoopTest, AResultOfAnotherStepReachesNobody) {
   runner.Complete();
   loop.Turn({});
   EXPECT_EQ(ReasonOf(id), reason::kInternal);
+  runner.Complete();
+  loop.Turn({});
   EXPECT_TRUE(loop.idle());
 }
 
@@ -302,6 +330,7 @@ TEST_F(StepLoopTest, EndAllLeavesNothing) {
   EXPECT_EQ(output_.ends.at(running).reason, FinishReason::kDrained);
   EXPECT_EQ(ReasonOf(waiting), reason::kDraining);
   runner_->Complete();
+  Step();
   Turn();
   EXPECT_TRUE(loop_->idle());
 }
