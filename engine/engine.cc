@@ -1,7 +1,5 @@
 #include "engine/engine.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <exception>
 #include <filesystem>
@@ -55,10 +53,15 @@ KvLayout LayoutOf(const ModelConfig& config, const KvSettings& kv) {
           .type = kv.type};
 }
 
+void Warn(EngineObserver* observer, std::string_view text) {
+  if (observer != nullptr) observer->OnWarning(text);
+}
+
 // As many pages as the memory holds, but no more than the running sequences can use.
 absl::StatusOr<std::int32_t> CountPages(const EngineConfig& config,
                                         const KvLayout& layout,
-                                        std::int32_t max_context) {
+                                        std::int32_t max_context,
+                                        EngineObserver* observer) {
   std::int64_t bytes = config.kv.memory_bytes;
   if (bytes == 0) {
     KEYHOLE_ASSIGN_OR_RETURN(const std::int64_t available, AvailableMemory());
@@ -73,20 +76,23 @@ absl::StatusOr<std::int32_t> CountPages(const EngineConfig& config,
         absl::StrCat("kv.memory_bytes of ", bytes, " holds no page of ", page_bytes, " bytes"));
   }
   if (n_pages * layout.page_size < max_context) {
-    spdlog::warn("KV memory holds {} tokens, less than one request of the full context of {}",
-                 n_pages * layout.page_size,
-                 max_context);
+    Warn(observer,
+         absl::StrCat("KV memory holds ",
+                      n_pages * layout.page_size,
+                      " tokens, less than one request of the full context of ",
+                      max_context));
   }
   return static_cast<std::int32_t>(n_pages);
 }
 
 // Empty, with a warning, for a template that is not supported: all but chat works without it.
-ChatRenderer MakeChatRenderer(const ChatTemplateSource& source) {
+ChatRenderer MakeChatRenderer(const ChatTemplateSource& source, EngineObserver* observer) {
   if (source.source.empty()) return nullptr;
   auto parsed = ChatTemplate::Parse(source.source);
   if (!parsed.ok()) {
-    spdlog::warn("chat is off, the model's chat template is not supported: {}",
-                 std::string(parsed.status().message()));
+    Warn(observer,
+         absl::StrCat("chat is off, the model's chat template is not supported: ",
+                      std::string(parsed.status().message())));
     return nullptr;
   }
   ChatTemplate::Variables variables;
@@ -121,7 +127,8 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
                                                            ModelParts model,
                                                            EngineDependencies& parts) {
   const KvLayout layout = LayoutOf(parts.model.config, config.kv);
-  KEYHOLE_ASSIGN_OR_RETURN(parts.n_pages, CountPages(config, layout, parts.model.max_context));
+  KEYHOLE_ASSIGN_OR_RETURN(parts.n_pages,
+                           CountPages(config, layout, parts.model.max_context, parts.observer));
   parts.page_bytes = static_cast<std::int64_t>(layout.page_bytes());
   KEYHOLE_ASSIGN_OR_RETURN(auto store, HostStore::Create(layout, parts.n_pages));
   auto executor = std::make_unique<LoadedExecutor>(config.threads, std::move(store));
@@ -157,12 +164,12 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineConfig& config, EngineO
   KEYHOLE_ASSIGN_OR_RETURN(TokenizerData tokenizer, ReadModelTokenizer(*model.source));
 
   EngineDependencies parts;
+  parts.observer = observer;
   parts.model = Describe(config, *model.source, limits);
-  parts.render_chat = MakeChatRenderer(ChatTemplateOf(tokenizer));
+  parts.render_chat = MakeChatRenderer(ChatTemplateOf(tokenizer), observer);
   parts.model.has_chat_template = parts.render_chat != nullptr;
   KEYHOLE_ASSIGN_OR_RETURN(parts.tokenizer, MakeTokenizer(std::move(tokenizer)));
   KEYHOLE_ASSIGN_OR_RETURN(parts.executor, LoadExecutor(config, std::move(model), parts));
-  parts.observer = observer;
   return MakeEngine(config, std::move(parts));
 }
 

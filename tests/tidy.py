@@ -138,7 +138,7 @@ def main():
                 bad += 1
                 print(f"{done}: {unit.name}: FAILED\n{findings(result)}", flush=True)
     print(
-        f"clang-tidy: {len(units)} units; {done} checked now, {bad} of them with findings; "
+        f"NOTE: {len(units)} source files: {done} checked now, {bad} of them with findings; "
         f"{0 if named else len(units) - len(must) - len(may)} clean and unchanged since they were checked; "
         f"{len(must) + len(may) - done if not named else len(units) - done} not checked"
     )

@@ -25,6 +25,7 @@ using testing::FakeExecutor;
 using testing::FakeModelOptions;
 using ::testing::IsEmpty;
 using testing::ManualRunner;
+using ::testing::Pair;
 using ::testing::SizeIs;
 
 constexpr TokenId kEnd = 257;
@@ -52,6 +53,19 @@ class RecordingOutput final : public StreamOutput {
   std::size_t n_scored = 0;
 };
 
+class RecordingObserver final : public EngineObserver {
+ public:
+  void OnStep(const StepRecord&) override { ++n_steps; }
+  void OnInterToken(absl::Duration) override {}
+  void OnRequestEnd(const RequestRecord&) override {}
+  void OnSequenceFailure(RequestId id, const absl::Status& cause) override {
+    failures[id] = std::string(cause.message());
+  }
+
+  int n_steps = 0;
+  std::map<RequestId, std::string> failures;
+};
+
 class StepLoopTest : public ::testing::Test {
  protected:
   StepLoopTest() { Reset({}); }
@@ -69,7 +83,7 @@ class StepLoopTest : public ::testing::Test {
                                                        .runner = runner_.get(),
                                                        .output = &output_,
                                                        .registry = registry_.get(),
-                                                       .observer = nullptr,
+                                                       .observer = &observer_,
                                                        .end_tokens = {kEnd}});
   }
 
@@ -106,6 +120,7 @@ class StepLoopTest : public ::testing::Test {
   FakeClock clock_;
   PagePool pool_{16};
   RecordingOutput output_;
+  RecordingObserver observer_;
   std::unique_ptr<FakeExecutor> executor_;
   std::unique_ptr<ManualRunner> runner_;
   std::unique_ptr<RequestRegistry> registry_;
@@ -232,6 +247,8 @@ TEST_F(StepLoopTest, AFailedSequenceFailsAlone) {
   for (int i = 0; i < 12; ++i) Step();
   EXPECT_TRUE(output_.ends.at(first).status.ok());
   EXPECT_EQ(ReasonOf(second), reason::kInternal);
+  EXPECT_EQ(output_.ends.at(second).status.message(), InternalError().message());
+  EXPECT_THAT(observer_.failures, ElementsAre(Pair(second, "cause")));  // for the log alone
 }
 
 TEST_F(StepLoopTest, ProgressAtMostOnceASecond) {
@@ -283,10 +300,12 @@ TEST_F(StepLoopTest, AnIdleExecutorIsToldAtOnceAndOnce) {
   }
   EXPECT_THAT(runner_->input().ended, ElementsAre(id));
   EXPECT_THAT(runner_->input().sequences, IsEmpty());
+  const int n_observed = observer_.n_steps;
   runner_->Complete();
   const std::int64_t n_steps = executor_->n_steps();
   for (int i = 0; i < 3; ++i) Step();
   EXPECT_EQ(executor_->n_steps(), n_steps);
+  EXPECT_EQ(observer_.n_steps, n_observed);  // it is no step of anyone's
   EXPECT_TRUE(loop_->idle());
 }
 
