@@ -1,7 +1,5 @@
 #include "engine/engine.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <exception>
 #include <filesystem>
@@ -66,11 +64,21 @@ KvLayout LayoutOf(const ModelConfig& config, const KvSettings& kv) {
           .type = kv.type};
 }
 
+void Warn(EngineObserver* observer, std::string_view text) {
+  if (observer != nullptr) observer->OnWarning(text);
+}
+
 // As many pages as the memory holds, but no more than the running sequences can use.
 absl::StatusOr<std::int32_t> CountPages(const EngineConfig& config,
+<<<<<<< HEAD
                                         std::int64_t page_bytes,
                                         std::int32_t max_context) {
   const std::int32_t page_size = config.kv.page_size;
+=======
+                                        const KvLayout& layout,
+                                        std::int32_t max_context,
+                                        EngineObserver* observer) {
+>>>>>>> foundations
   std::int64_t bytes = config.kv.memory_bytes;
   if (bytes == 0) {
     KEYHOLE_ASSIGN_OR_RETURN(const std::int64_t available, AvailableMemory());
@@ -83,21 +91,31 @@ absl::StatusOr<std::int32_t> CountPages(const EngineConfig& config,
     return absl::ResourceExhaustedError(
         absl::StrCat("kv.memory_bytes of ", bytes, " holds no page of ", page_bytes, " bytes"));
   }
+<<<<<<< HEAD
   if (n_pages * page_size < max_context) {
     spdlog::warn("KV memory holds {} tokens, less than one request of the full context of {}",
                  n_pages * page_size,
                  max_context);
+=======
+  if (n_pages * layout.page_size < max_context) {
+    Warn(observer,
+         absl::StrCat("KV memory holds ",
+                      n_pages * layout.page_size,
+                      " tokens, less than one request of the full context of ",
+                      max_context));
+>>>>>>> foundations
   }
   return static_cast<std::int32_t>(n_pages);
 }
 
 // Empty, with a warning, for a template that is not supported: all but chat works without it.
-ChatRenderer MakeChatRenderer(const ChatTemplateSource& source) {
+ChatRenderer MakeChatRenderer(const ChatTemplateSource& source, EngineObserver* observer) {
   if (source.source.empty()) return nullptr;
   auto parsed = ChatTemplate::Parse(source.source);
   if (!parsed.ok()) {
-    spdlog::warn("chat is off, the model's chat template is not supported: {}",
-                 std::string(parsed.status().message()));
+    Warn(observer,
+         absl::StrCat("chat is off, the model's chat template is not supported: ",
+                      std::string(parsed.status().message())));
     return nullptr;
   }
   ChatTemplate::Variables variables;
@@ -159,8 +177,14 @@ absl::StatusOr<ModelPlan> PlanModel(const EngineConfig& config) {
 absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& config,
                                                            ModelPlan plan,
                                                            EngineDependencies& parts) {
+<<<<<<< HEAD
   const ModelConfig& model_config = plan.source->config();
   const KvLayout layout = LayoutOf(model_config, config.kv);
+=======
+  const KvLayout layout = LayoutOf(parts.model.config, config.kv);
+  KEYHOLE_ASSIGN_OR_RETURN(parts.n_pages,
+                           CountPages(config, layout, parts.model.max_context, parts.observer));
+>>>>>>> foundations
   parts.page_bytes = static_cast<std::int64_t>(layout.page_bytes());
   DigestLayout digest_layout;
   if (plan.policy.maps != nullptr) {
@@ -200,6 +224,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineConfig& config, EngineO
   KEYHOLE_ASSIGN_OR_RETURN(TokenizerData tokenizer, ReadModelTokenizer(*plan.source));
 
   EngineDependencies parts;
+<<<<<<< HEAD
   parts.model = Describe(config, *plan.source, plan.limits);
   parts.model.selection = plan.attention.sizes;
   parts.render_chat = MakeChatRenderer(ChatTemplateOf(tokenizer));
@@ -207,6 +232,14 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineConfig& config, EngineO
   KEYHOLE_ASSIGN_OR_RETURN(parts.tokenizer, MakeTokenizer(std::move(tokenizer)));
   KEYHOLE_ASSIGN_OR_RETURN(parts.executor, LoadExecutor(config, std::move(plan), parts));
   parts.observer = observer;
+=======
+  parts.observer = observer;
+  parts.model = Describe(config, *model.source, limits);
+  parts.render_chat = MakeChatRenderer(ChatTemplateOf(tokenizer), observer);
+  parts.model.has_chat_template = parts.render_chat != nullptr;
+  KEYHOLE_ASSIGN_OR_RETURN(parts.tokenizer, MakeTokenizer(std::move(tokenizer)));
+  KEYHOLE_ASSIGN_OR_RETURN(parts.executor, LoadExecutor(config, std::move(model), parts));
+>>>>>>> foundations
   return MakeEngine(config, std::move(parts));
 }
 

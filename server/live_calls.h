@@ -1,10 +1,10 @@
 // How many calls are under way, so that a drain ends when the last one has.
 #pragma once
 
+#include <condition_variable>
+#include <mutex>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
 namespace keyhole {
@@ -27,21 +27,21 @@ class LiveCalls {
   };
 
   // Returns whether there was no call before `deadline`.
-  bool WaitNone(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_) {
-    const absl::MutexLock lock(&mutex_);
-    return mutex_.AwaitWithDeadline(absl::Condition(
-                                        +[](int* count) { return *count == 0; }, &count_),
-                                    deadline);
+  bool WaitNone(absl::Time deadline) {
+    std::unique_lock lock(mutex_);
+    return none_.wait_until(lock, absl::ToChronoTime(deadline), [this] { return count_ == 0; });
   }
 
  private:
-  void Add(int change) ABSL_LOCKS_EXCLUDED(mutex_) {
-    const absl::MutexLock lock(&mutex_);
+  void Add(int change) {
+    const std::lock_guard lock(mutex_);
     count_ += change;
+    if (count_ == 0) none_.notify_all();
   }
 
-  absl::Mutex mutex_;
-  int count_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable none_;
+  int count_ = 0;
 };
 
 }  // namespace keyhole

@@ -29,13 +29,21 @@ void RequestLog::OnRequestEnd(const RequestRecord& record) {
   if (!record.client_request_id.empty()) line["client_request_id"] = record.client_request_id;
   if (!record.trace_parent.empty()) line["traceparent"] = record.trace_parent;
   if (record.status.code() == absl::StatusCode::kInternal) {
-    line["cause"] = std::string(record.status.message());
     log_->Error("request_failed", line);
   } else if (total > slow_) {
     log_->Warn("slow_request", line);
   } else {
     log_->Info("request", line);
   }
+}
+
+void RequestLog::OnSequenceFailure(RequestId id, const absl::Status& cause) {
+  log_->Error("sequence_failed",
+              {{"request_id", absl::StrCat(id)}, {"cause", std::string(cause.message())}});
+}
+
+void RequestLog::OnWarning(std::string_view text) {
+  log_->Warn("engine_warning", {{"text", text}});
 }
 
 }  // namespace keyhole

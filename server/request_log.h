@@ -2,6 +2,8 @@
 // record.
 #pragma once
 
+#include <string_view>
+
 #include "absl/time/time.h"
 #include "engine/telemetry/engine_observer.h"
 #include "server/log.h"
@@ -19,6 +21,8 @@ class RequestLog : public EngineObserver {
   void OnStep(const StepRecord& record) override { metrics_->OnStep(record); }
   void OnInterToken(absl::Duration gap) override { metrics_->OnInterToken(gap); }
   void OnRequestEnd(const RequestRecord& record) override;
+  void OnSequenceFailure(RequestId id, const absl::Status& cause) override;
+  void OnWarning(std::string_view text) override;
 
  private:
   Metrics* metrics_;

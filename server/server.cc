@@ -42,7 +42,7 @@ Server::~Server() {
     grpc_server_->Shutdown(absl::ToChronoTime(absl::Now()));
     grpc_server_->Wait();
   }
-  if (!stop_monitor_.HasBeenNotified()) stop_monitor_.Notify();
+  stop_monitor_.Notify();
   if (monitor_.joinable()) monitor_.join();
   if (loader_.joinable()) loader_.join();
   metrics_.reset();  // before the engine that it asks
@@ -87,8 +87,8 @@ void Server::LoadModel() {
 }
 
 absl::Status Server::Run() {
-  drain_requested_.WaitForNotification();
-  if (loaded_.HasBeenNotified() && !load_status_.ok()) {
+  drain_requested_.Wait();
+  if (loaded_.happened() && !load_status_.ok()) {
     grpc_server_->Shutdown(absl::ToChronoTime(absl::Now() + kGoodbyeTime));
     return load_status_;
   }
@@ -98,8 +98,6 @@ absl::Status Server::Run() {
 
 void Server::RequestDrain() {
   slot_.StartDraining();
-  const absl::MutexLock lock(&drain_mutex_);
-  if (std::exchange(drain_told_, true)) return;
   drain_requested_.Notify();
 }
 
@@ -121,7 +119,7 @@ void Server::Drain() {
 }
 
 void Server::Monitor() {
-  while (!stop_monitor_.WaitForNotificationWithTimeout(kMonitorPeriod)) {
+  while (!stop_monitor_.WaitFor(kMonitorPeriod)) {
     const absl::Time now = absl::Now();
     counters_.SetStalledStreams(streams_.Check(now));
     UpdateHealth(now);

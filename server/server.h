@@ -6,15 +6,13 @@
 #include <string>
 #include <thread>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/synchronization/notification.h"
 #include "engine/engine.h"
 #include "grpcpp/server.h"
 #include "server/engine_slot.h"
+#include "server/event.h"
 #include "server/generation_service.h"
 #include "server/live_calls.h"
 #include "server/log.h"
@@ -50,7 +48,7 @@ class Server {
   void RequestDrain();
 
   // Whether the model is still being loaded; the destructor would wait for it.
-  bool loading() const { return !loaded_.HasBeenNotified(); }
+  bool loading() const { return !loaded_.happened(); }
 
   int port() const { return port_; }
   int metrics_port() const { return metrics_ ? metrics_->port() : 0; }
@@ -75,9 +73,9 @@ class Server {
 
   std::unique_ptr<Engine> engine_;  // written by the loader, before loaded_
   absl::Status load_status_;        // likewise
-  absl::Notification loaded_;
-  absl::Notification drain_requested_;
-  absl::Notification stop_monitor_;
+  Event loaded_;
+  Event drain_requested_;
+  Event stop_monitor_;
 
   std::optional<bool> process_health_;  // as last told; monitor's
   std::optional<bool> service_health_;
@@ -85,9 +83,6 @@ class Server {
   std::unique_ptr<MetricsEndpoint> metrics_;
   std::unique_ptr<grpc::Server> grpc_server_;
   int port_ = 0;
-
-  absl::Mutex drain_mutex_;
-  bool drain_told_ ABSL_GUARDED_BY(drain_mutex_) = false;
 
   std::thread loader_;
   std::thread monitor_;

@@ -28,7 +28,7 @@ Signals::Signals() {
 }
 
 void Signals::OnFirst(absl::AnyInvocable<void()> action) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   action_ = std::move(action);
 }
 
@@ -37,7 +37,7 @@ void Signals::Wait() {
   for (;;) {
     int number = 0;
     if (sigwait(&signals, &number) != 0) continue;
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (!action_) LeaveByForce("keyhole-server: signal received: leaving at once", 128 + number);
     std::exchange(action_, nullptr)();
   }

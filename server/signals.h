@@ -1,9 +1,9 @@
 // SIGTERM and SIGINT as calls on an ordinary thread.
 #pragma once
 
-#include "absl/base/thread_annotations.h"
+#include <mutex>
+
 #include "absl/functional/any_invocable.h"
-#include "absl/synchronization/mutex.h"
 
 namespace keyhole {
 
@@ -17,13 +17,13 @@ class Signals {
 
   // What the first signal does; at once, if it came already. The second ends the process with 128 +
   // its number, and so does the first while there is nothing to do.
-  void OnFirst(absl::AnyInvocable<void()> action) ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnFirst(absl::AnyInvocable<void()> action);
 
  private:
-  void Wait() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Wait();
 
-  absl::Mutex mutex_;
-  absl::AnyInvocable<void()> action_ ABSL_GUARDED_BY(mutex_);
+  std::mutex mutex_;  // guards what follows
+  absl::AnyInvocable<void()> action_;
 };
 
 }  // namespace keyhole

@@ -28,7 +28,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* StreamReactor::Start(Call call,
   auto* reactor = new StreamReactor(std::move(call), encode, limits);
   const absl::Status status = reactor->Submit(std::move(request));
   if (!status.ok()) {
-    const absl::MutexLock lock(&reactor->mutex_);
+    const std::lock_guard lock(reactor->mutex_);
     reactor->Fail(status);
   }
   return reactor;
@@ -51,14 +51,14 @@ absl::Status StreamReactor::Submit(absl::StatusOr<Request> request) {
 }
 
 void StreamReactor::OnStarted(const StartedEvent& event) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   call_.set_request_id(event.request_id);
   started_ = event;
   Advance();
 }
 
 void StreamReactor::OnProgress(const ProgressEvent& event) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   progress_ = event;
   Advance();
 }
@@ -66,7 +66,7 @@ void StreamReactor::OnProgress(const ProgressEvent& event) {
 void StreamReactor::OnChunk(ChunkEvent event) {
   bool overflow = false;
   {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (failed_ || ended_) return;
     if (chunk_) {
       Append(std::move(event), &*chunk_);
@@ -84,19 +84,19 @@ void StreamReactor::OnChunk(ChunkEvent event) {
 }
 
 void StreamReactor::OnFinished(const FinishedEvent& event) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   finished_ = event;
   Advance();
 }
 
 void StreamReactor::OnFailed(const absl::Status& status) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   Fail(status);
 }
 
 void StreamReactor::OnWriteDone(bool ok) {
   if (!ok) CancelInEngine();  // OnCancel is on its way, too
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   writing_ = false;
   outgoing_.Clear();
   if (!ok) {
@@ -108,14 +108,14 @@ void StreamReactor::OnWriteDone(bool ok) {
 
 void StreamReactor::OnCancel() {
   CancelInEngine();
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   if (!ended_) Fail(call_.CancelStatus());
 }
 
 void StreamReactor::OnDone() {
   if (watched_) streams_->Remove(this);
   {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     done_ = true;
   }
   Release();
@@ -125,7 +125,7 @@ absl::Duration StreamReactor::CheckStall(absl::Time now) {
   absl::Duration stalled = absl::ZeroDuration();
   bool cancel = false;
   {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (!writing_ || done_) return stalled;
     stalled = now - write_start_;
     cancel = stalled > limits_.stall && !failed_;

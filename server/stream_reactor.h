@@ -1,12 +1,11 @@
 // One streamed answer: a bounded outbox, one write in flight, tokens that wait join the next chunk.
 #pragma once
 
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
@@ -35,30 +34,30 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                                                            const StreamLimits& limits);
 
   // --- grpc::ServerWriteReactor
-  void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnCancel() override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
   void OnDone() override;
 
   // --- WatchedStream
-  absl::Duration CheckStall(absl::Time now) override ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Duration CheckStall(absl::Time now) override;
 
  private:
   StreamReactor(Call call, EncodeEvent encode, const StreamLimits& limits);
 
   // --- ResponseSink, from the engine
-  void OnStarted(const StartedEvent& event) override ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnProgress(const ProgressEvent& event) override ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnChunk(ChunkEvent event) override ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnFinished(const FinishedEvent& event) override ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnFailed(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnStarted(const StartedEvent& event) override;
+  void OnProgress(const ProgressEvent& event) override;
+  void OnChunk(ChunkEvent event) override;
+  void OnFinished(const FinishedEvent& event) override;
+  void OnFailed(const absl::Status& status) override;
 
   absl::Status Submit(absl::StatusOr<Request> request);
   // The call ends with `status`, which is not OK, once no write is in flight. The first such status
-  // counts.
-  void Fail(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // counts. With mutex_ held, as all below.
+  void Fail(const absl::Status& status);
   // Starts the next write, or finishes, if it is time to.
-  void Advance() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Write(StreamEvent&& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Advance();
+  void Write(StreamEvent&& event);
   void CountAbort(const absl::Status& status);
 
   const EncodeEvent encode_;
@@ -68,21 +67,21 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   std::string model_revision_;  // both set before any other thread knows this object
   bool watched_ = false;
 
-  absl::Mutex mutex_;
-  Call call_ ABSL_GUARDED_BY(mutex_);
+  std::mutex mutex_;  // guards what follows
+  Call call_;
 
   // The outbox: at most one of each, sent in this order.
-  std::optional<StartedEvent> started_ ABSL_GUARDED_BY(mutex_);
-  std::optional<ProgressEvent> progress_ ABSL_GUARDED_BY(mutex_);
-  std::optional<ChunkEvent> chunk_ ABSL_GUARDED_BY(mutex_);
-  std::optional<FinishedEvent> finished_ ABSL_GUARDED_BY(mutex_);
-  std::optional<absl::Status> failed_ ABSL_GUARDED_BY(mutex_);
+  std::optional<StartedEvent> started_;
+  std::optional<ProgressEvent> progress_;
+  std::optional<ChunkEvent> chunk_;
+  std::optional<FinishedEvent> finished_;
+  std::optional<absl::Status> failed_;
 
-  grpc::ByteBuffer outgoing_ ABSL_GUARDED_BY(mutex_);  // must live until OnWriteDone
-  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Time write_start_ ABSL_GUARDED_BY(mutex_);
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;  // Finish was called
-  bool done_ ABSL_GUARDED_BY(mutex_) = false;   // the call's context is gone
+  grpc::ByteBuffer outgoing_;  // must live until OnWriteDone
+  bool writing_ = false;
+  absl::Time write_start_;
+  bool ended_ = false;  // Finish was called
+  bool done_ = false;   // the call's context is gone
 };
 
 }  // namespace keyhole

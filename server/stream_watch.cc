@@ -3,18 +3,18 @@
 namespace keyhole {
 
 void StreamWatch::Add(WatchedStream* stream) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   streams_.insert(stream);
 }
 
 void StreamWatch::Remove(WatchedStream* stream) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   streams_.erase(stream);
 }
 
 int StreamWatch::Check(absl::Time now) {
   constexpr absl::Duration kStalled = absl::Seconds(1);
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   int stalled = 0;
   for (WatchedStream* stream : streams_) {
     if (stream->CheckStall(now) > kStalled) ++stalled;

@@ -2,9 +2,9 @@
 // a timer for each.
 #pragma once
 
-#include "absl/base/thread_annotations.h"
+#include <mutex>
+
 #include "absl/container/flat_hash_set.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
 namespace keyhole {
@@ -22,15 +22,15 @@ class WatchedStream {
 // for that.
 class StreamWatch {
  public:
-  void Add(WatchedStream* stream) ABSL_LOCKS_EXCLUDED(mutex_);
-  void Remove(WatchedStream* stream) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Add(WatchedStream* stream);
+  void Remove(WatchedStream* stream);
 
   // Looks at all streams. Returns how many are stalled for more than a second.
-  int Check(absl::Time now) ABSL_LOCKS_EXCLUDED(mutex_);
+  int Check(absl::Time now);
 
  private:
-  absl::Mutex mutex_;  // taken before a stream's own
-  absl::flat_hash_set<WatchedStream*> streams_ ABSL_GUARDED_BY(mutex_);
+  std::mutex mutex_;  // guards what follows; taken before a stream's own
+  absl::flat_hash_set<WatchedStream*> streams_;
 };
 
 }  // namespace keyhole

@@ -14,7 +14,7 @@ grpc::ServerUnaryReactor* UnaryReactor::Start(Call call,
   auto* reactor = new UnaryReactor(std::move(call), encode, response);
   const absl::Status status = reactor->Submit(std::move(request));
   if (!status.ok()) {
-    const absl::MutexLock lock(&reactor->mutex_);
+    const std::lock_guard lock(reactor->mutex_);
     reactor->End(status);
   }
   return reactor;
@@ -31,18 +31,18 @@ absl::Status UnaryReactor::Submit(absl::StatusOr<Request> request) {
 }
 
 void UnaryReactor::OnStarted(const StartedEvent& event) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   call_.set_request_id(event.request_id);
   answer_.started = event;
 }
 
 void UnaryReactor::OnChunk(ChunkEvent event) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   Append(std::move(event), &answer_.output);
 }
 
 void UnaryReactor::OnFinished(const FinishedEvent& event) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   if (ended_) return;
   answer_.finished = event;
   *response_ = encode_(std::move(answer_), model_revision_);
@@ -50,13 +50,13 @@ void UnaryReactor::OnFinished(const FinishedEvent& event) {
 }
 
 void UnaryReactor::OnFailed(const absl::Status& status) {
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   End(status);
 }
 
 void UnaryReactor::OnCancel() {
   CancelInEngine();
-  const absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   if (!ended_) End(call_.CancelStatus());
 }
 

@@ -1,12 +1,11 @@
 // One whole answer, gathered from the engine's events.
 #pragma once
 
+#include <mutex>
 #include <string>
 #include <string_view>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/call.h"
@@ -32,32 +31,32 @@ class UnaryReactor final : public grpc::ServerUnaryReactor, private EngineCall {
                                          grpc::ByteBuffer* response);
 
   // --- grpc::ServerUnaryReactor
-  void OnCancel() override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnCancel() override;
   void OnDone() override { Release(); }
 
  private:
   UnaryReactor(Call call, EncodeAnswer encode, grpc::ByteBuffer* response);
 
   // --- ResponseSink, from the engine
-  void OnStarted(const StartedEvent& event) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnStarted(const StartedEvent& event) override;
   void OnProgress(const ProgressEvent&) override {}
-  void OnChunk(ChunkEvent event) override ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnFinished(const FinishedEvent& event) override ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnFailed(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnChunk(ChunkEvent event) override;
+  void OnFinished(const FinishedEvent& event) override;
+  void OnFailed(const absl::Status& status) override;
 
   absl::Status Submit(absl::StatusOr<Request> request);
-  // Ends the call, unless it has ended.
-  void End(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Ends the call, unless it has ended. With mutex_ held.
+  void End(const absl::Status& status);
 
   const EncodeAnswer encode_;
   grpc::ByteBuffer* const response_;  // gRPC's, until Finish
   EngineSlot* const slot_;
   std::string model_revision_;  // set before any other thread knows this object
 
-  absl::Mutex mutex_;
-  Call call_ ABSL_GUARDED_BY(mutex_);
-  WholeAnswer answer_ ABSL_GUARDED_BY(mutex_);
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::mutex mutex_;  // guards what follows
+  Call call_;
+  WholeAnswer answer_;
+  bool ended_ = false;
 };
 
 }  // namespace keyhole

@@ -6,7 +6,7 @@ namespace keyhole {
 
 Watchdog::Watchdog(absl::Duration limit, std::string_view message)
     : thread_([this, limit, message] {
-        if (!over_.WaitForNotificationWithTimeout(limit)) LeaveByForce(message, 1);
+        if (!over_.WaitFor(limit)) LeaveByForce(message, 1);
       }) {}
 
 Watchdog::~Watchdog() {

@@ -4,8 +4,8 @@
 #include <string_view>
 #include <thread>
 
-#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
+#include "server/event.h"
 
 namespace keyhole {
 
@@ -16,7 +16,7 @@ class Watchdog {
   ~Watchdog();
 
  private:
-  absl::Notification over_;
+  Event over_;
   std::thread thread_;
 };
 

@@ -5,14 +5,14 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../deploy/common.sh"
 cd "$REPO"
 
-STAGES=(setup format scripts proto rules deploy build unit tokenizer integration fuzz asan tsan)
+STAGES=(setup format scripts proto rules deploy build unit tidy tokenizer integration fuzz asan tsan)
 BUILD=build/cpu-release
 LOGS=build/test-logs
 HERE=
 # What the sanitizers look at: all that a client or a file can reach and that builds without LibTorch; all that has threads.
 ASAN_PROGRAMS=(unit_batch unit_kv_pages unit_kv_store unit_model_files unit_request unit_runtime unit_sampling unit_scheduler
-  unit_server unit_tokenizer)
-TSAN_PROGRAMS=(unit_device unit_runtime unit_server)
+  unit_server unit_tokenizer simulation)
+TSAN_PROGRAMS=(unit_device unit_runtime unit_server simulation service_test)
 
 stage_setup() { deploy/setup.sh --with-tests; }
 
@@ -41,6 +41,8 @@ stage_build() {
 }
 
 stage_unit() { ctest --preset cpu-release -j "$(nproc)" --timeout 300; }
+
+stage_tidy() { "$CACHE/venv/bin/python" tests/tidy.py --build "$BUILD" --stamps "$CACHE/tidy"; }
 
 stage_tokenizer() {
   "$CACHE/venv/bin/python" tests/golden/tokenizer_oracle.py --encode-tool "$BUILD/tests/tools/encode_tool" \
@@ -132,6 +134,9 @@ run_stage() {
   TOTAL_PASSED=$((TOTAL_PASSED + passed))
   TOTAL_FAILED=$((TOTAL_FAILED + failed))
   SUMMARY+=$(printf '%-12s %-7s %5d passed %4d failed %5d s' "$stage" "$status" "$passed" "$failed" "$((SECONDS - start))")$'\n'
+  # What a stage has to say about what it left out.
+  if [[ -f $LOGS/$stage.log ]]; then SUMMARY+=$(sed -n 's/^NOTE: /             /p' "$LOGS/$stage.log"); fi
+  [[ $SUMMARY == *$'\n' ]] || SUMMARY+=$'\n'
   [[ $stage != setup || $status == ok ]]
 }
 

@@ -1,5 +1,8 @@
 // keyhole: the command line client.
+#include <algorithm>
+#include <cstdio>
 #include <memory>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -21,6 +24,20 @@ void AddGlobalOptions(CLI::App* app, GlobalOptions* options) {
   app->add_option("--token-file", options->client.token_file, "file with a bearer token");
   app->add_option("--timeout", options->timeout_seconds, "deadline of the call, in seconds");
   app->add_flag("--json", options->json, "print JSON, one object a line");
+}
+
+// An answer that could not be written down is no success.
+int RunCommand(const Command& command, const Session& session) {
+  bool written = true;
+  int exit_code = kOk;
+  try {
+    exit_code = command(session);
+  } catch (const std::system_error&) {  // of fmt::print
+    written = false;
+  }
+  if (written && std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
+  std::fputs("keyhole: cannot write to standard output\n", stderr);
+  return kFailed;
 }
 
 int Run(int argc, char** argv) {
@@ -54,10 +71,9 @@ int Run(int argc, char** argv) {
     ReportFailure(status);
     return kUsage;
   }
-  for (const auto& [sub, command] : commands) {
-    if (sub->parsed()) return command({client.get(), &options, &interrupt});
-  }
-  return kUsage;
+  const auto chosen = std::find_if(
+      commands.begin(), commands.end(), [](const auto& entry) { return entry.first->parsed(); });
+  return RunCommand(chosen->second, {client.get(), &options, &interrupt});
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 
 #include <fstream>
 #include <iostream>
-#include <iterator>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/stubs/common.h"
@@ -20,15 +20,24 @@ absl::StatusOr<std::string> CheckUtf8(std::string text, const std::string& origi
   return text;
 }
 
+absl::StatusOr<std::string> ReadAll(std::istream& stream, const std::string& origin) {
+  std::string text;
+  char buffer[1 << 16];
+  // read() tells of errors, such as a directory's, where an iterator would throw.
+  while (stream.read(buffer, sizeof(buffer)), stream.gcount() > 0) {
+    text.append(buffer, static_cast<std::size_t>(stream.gcount()));
+  }
+  if (stream.bad()) return absl::InvalidArgumentError(absl::StrCat("cannot read ", origin));
+  return CheckUtf8(std::move(text), origin);
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadTextFile(const std::string& path) {
-  if (path == "-") {
-    return CheckUtf8({std::istreambuf_iterator<char>(std::cin), {}}, "standard input");
-  }
+  if (path == "-") return ReadAll(std::cin, "standard input");
   std::ifstream file(path, std::ios::binary);
   if (!file) return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
-  return CheckUtf8({std::istreambuf_iterator<char>(file), {}}, path);
+  return ReadAll(file, path);
 }
 
 absl::StatusOr<std::string> ReadPrompt(const PromptInput& input) {

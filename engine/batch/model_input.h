@@ -36,7 +36,7 @@ struct ModelInput {
   std::vector<TokenId> token_ids;        // [n_tokens]
   std::vector<std::int32_t> positions;   // [n_tokens], absolute
   std::vector<SequenceSlice> sequences;  // ascending q_begin, no gaps
-  std::vector<RequestId> ended;  // sequences that will not come again; their executor state goes
+  std::vector<RequestId> ended;          // will not come again: their state goes, before all else
 };
 
 // Wall time of the parts of one step, summed over layers.

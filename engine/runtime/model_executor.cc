@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <c10/core/InferenceMode.h>
-#include <spdlog/spdlog.h>
 
 #include <cmath>
 #include <cstddef>
@@ -11,6 +10,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "engine/sampling/sampler.h"
 #include "engine/scoped_timer.h"
 #include "engine/status_macros.h"
@@ -34,9 +34,9 @@ absl::StatusOr<StepResult> ModelExecutor::Run(const ModelInput& input) {
   try {
     return RunModel(input);
   } catch (const std::exception& error) {
-    spdlog::error("a step of the model failed: {}", error.what());
+    // For the log: a client gets a fixed text.
+    return absl::InternalError(absl::StrCat("a step of the model failed: ", error.what()));
   }
-  return absl::InternalError("a step of the model failed");
 }
 
 absl::StatusOr<StepResult> ModelExecutor::RunModel(const ModelInput& input) {

@@ -15,9 +15,9 @@
 namespace keyhole {
 
 // The one place where exceptions of LibTorch end: a step that throws is INTERNAL, with the cause in
-// the log alone. A non-finite logit fails its own sequence. LibTorch's own threads are switched off
-// for the whole process, since the device's pool is the only one. Owner: the engine. Thread:
-// executor only, once constructed.
+// its text, which no client sees. A non-finite logit fails its own sequence. LibTorch's own threads
+// are switched off for the whole process, since the device's pool is the only one. Owner: the
+// engine. Thread: executor only, once constructed.
 class ModelExecutor final : public StepExecutor {
  public:
   // `device` outlives this object. `end_tokens` end an answer; they are masked along with a

@@ -45,6 +45,9 @@ class EngineObserver {
   // Why a step, or one sequence of it, failed: for the log only. The client gets a fixed text.
   // Thread: engine thread.
   virtual void OnSequenceFailure(RequestId /*id*/, const absl::Status& /*cause*/) {}
+
+  // While the engine is made: it works, but less well than asked. For the log.
+  virtual void OnWarning(std::string_view /*text*/) {}
 };
 
 // What the prefix cache did since the start, and holds.

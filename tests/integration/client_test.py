@@ -83,6 +83,7 @@ class ClientTest(unittest.TestCase):
         for code, arguments, options in [
             (2, ("generate", "--no-such-flag"), {}),
             (2, ("generate", "--prompt-file", "/no/such/file"), {}),
+            (2, ("generate", "--prompt-file", "/"), {}),
             (2, ("generate", "a", "--prompt-file", "b"), {}),
             (2, ("--token-file", "t", "generate", "a"), {}),
             (3, ("generate", "a"), {"address": NOBODY}),
@@ -94,6 +95,25 @@ class ClientTest(unittest.TestCase):
                 done = self.run_client(*arguments, **options)
                 self.assertEqual(done.returncode, code, done.stderr)
                 self.assertTrue(done.stderr.strip())
+
+    def test_an_answer_that_cannot_be_written_is_no_success(self):
+        for arguments in (("model",), ("generate", "a", "-n", "2"), ("--json", "generate", "a", "-n", "64")):
+            with self.subTest(arguments=arguments), open("/dev/full", "w") as full:
+                command = [CLIENT, "--server", self.server.address, *arguments]
+                done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertIn("cannot write to standard output", done.stderr)
+
+    def test_a_server_that_dies_is_told(self):
+        server = ServerProcess("--kv-memory", "256MiB").wait_ready()
+        self.addCleanup(server.stop)
+        command = [str(CLIENT), "--server", server.address, "generate", "Go on", "--ignore-eos", "-n", "8000"]
+        client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertTrue(client.stdout.read(1))
+        server.signal(signal.SIGKILL)
+        _, errors = client.communicate(timeout=30)
+        self.assertEqual(client.returncode, 3, errors)
+        self.assertTrue(errors.strip())
 
     def test_ctrl_c_cancels_on_the_server(self):
         command = [str(CLIENT), "--server", self.server.address, "generate", "Go on", "--ignore-eos", "-n", "8000"]

@@ -3,7 +3,6 @@
 #include <string>
 #include <thread>
 
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "engine/request/error.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -40,10 +39,10 @@ FakeEngineOptions Endless() {
 }
 
 TEST(LoadTest, ThePortAnswersWhileTheModelLoads) {
-  absl::Notification go;
+  Event go;
   TestServer server(
       [&go](const EngineConfig&, EngineObserver* observer) {
-        go.WaitForNotification();
+        go.Wait();
         FakeEngineOptions options;
         options.observer = observer;
         return MakeFakeEngine(std::move(options));

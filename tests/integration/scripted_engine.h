@@ -4,11 +4,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "engine/engine.h"
 #include "engine/request/error.h"
 #include "tests/support/byte_tokenizer.h"
@@ -30,7 +29,7 @@ class ScriptedEngine final : public Engine {
     return id;
   }
   void Cancel(RequestId id) override {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     cancelled_.push_back(id);
   }
   absl::Status RunOnTextWorker(absl::AnyInvocable<void()> work) override {
@@ -52,7 +51,7 @@ class ScriptedEngine final : public Engine {
   }
 
   std::vector<RequestId> cancelled() const {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     return cancelled_;
   }
   void SetHeartbeat(absl::Time time) { heartbeat_ = time; }
@@ -66,8 +65,8 @@ class ScriptedEngine final : public Engine {
   absl::Status text_status_;
   std::atomic<RequestId> next_id_{1};
   std::atomic<absl::Time> heartbeat_{absl::InfiniteFuture()};
-  mutable absl::Mutex mutex_;
-  std::vector<RequestId> cancelled_ ABSL_GUARDED_BY(mutex_);
+  mutable std::mutex mutex_;  // guards what follows
+  std::vector<RequestId> cancelled_;
 };
 
 }  // namespace keyhole::testing

@@ -1,8 +1,8 @@
 // The stream reactor on its own: slow readers, coalescing, engines that let go.
 #include <memory>
+#include <mutex>
 #include <string>
 
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "engine/request/error.h"
 #include "gmock/gmock.h"
@@ -27,7 +27,7 @@ class ScriptedStreamTest : public ::testing::Test {
         [this](const EngineConfig&, EngineObserver*) -> absl::StatusOr<std::unique_ptr<Engine>> {
           auto engine = std::make_unique<ScriptedEngine>(
               [this](RequestId, std::unique_ptr<ResponseSink> sink) {
-                const absl::MutexLock lock(&mutex_);
+                const std::lock_guard lock(mutex_);
                 sink_ = std::move(sink);
                 return absl::OkStatus();
               });
@@ -40,7 +40,7 @@ class ScriptedStreamTest : public ::testing::Test {
     request.mutable_request()->set_text("x");
     reader_ = server_->stub().StreamGenerate(&context_, request);
     ASSERT_TRUE(Eventually([this] {
-      const absl::MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       return sink_ != nullptr;
     }));
   }
@@ -51,7 +51,7 @@ class ScriptedStreamTest : public ::testing::Test {
     server_.reset();
   }
 
-  absl::Mutex mutex_;
+  std::mutex mutex_;
   std::unique_ptr<ResponseSink> sink_;
   ScriptedEngine* engine_ = nullptr;
   grpc::ClientContext context_;

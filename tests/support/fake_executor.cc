@@ -81,8 +81,12 @@ void FakeExecutor::CheckInput(const ModelInput& input) {
     prefills += slice.kv_len < slice.prompt_len ? 1 : 0;
     if (prefills > 1) Violate(slice, "more than one prefill chunk");
   }
-  if (rows != std::ssize(input.token_ids) || rows != std::ssize(input.positions) || rows == 0) {
-    Violate({}, "rows and slices differ, or there are none");
+  if (rows != std::ssize(input.token_ids) || rows != std::ssize(input.positions)) {
+    Violate({}, "rows and slices differ");
+  }
+  if (rows == 0 && input.ended.empty()) Violate({}, "a step without work");
+  for (const RequestId id : input.ended) {
+    if (!ended_.insert(id).second) Violate({}, absl::StrCat("request ", id, " ended twice"));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -80,7 +81,8 @@ class FakeExecutor final : public StepExecutor {
   const FakeModelOptions options_;
   std::vector<Row> rows_;                       // [n_pages * page_size], grows
   std::map<RequestId, std::int32_t> computed_;  // of sequences that are alive
-  mutable std::mutex mutex_;                    // guards what follows
+  std::set<RequestId> ended_;
+  mutable std::mutex mutex_;  // guards what follows
   std::vector<std::string> violations_;
   std::int64_t n_steps_ = 0;
 };

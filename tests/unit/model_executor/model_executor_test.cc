@@ -19,7 +19,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 constexpr std::int64_t kVocab = 8;
 using Logits = std::vector<std::vector<float>>;
@@ -167,15 +166,15 @@ TEST_F(ModelExecutorTest, EndAndStopTokensAreMaskedWhileForbidden) {
   EXPECT_EQ(result->sequences[1].token.chosen.token, 7);
 }
 
-TEST_F(ModelExecutorTest, AnExceptionIsInternalAndItsTextStaysInTheLog) {
+TEST_F(ModelExecutorTest, AnExceptionIsInternal) {
   ModelExecutor executor = Executor([](const ModelInput&, StepResult&) -> absl::StatusOr<Logits> {
-    throw std::runtime_error("secret detail");
+    throw std::runtime_error("no memory");
   });
   ModelInput input;
   input.sequences = {Slice(10, tokens_)};
   const absl::StatusOr<StepResult> result = executor.Run(input);
   EXPECT_EQ(result.status().code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(std::string(result.status().message()), Not(HasSubstr("secret")));
+  EXPECT_THAT(std::string(result.status().message()), HasSubstr("no memory"));
 }
 
 TEST_F(ModelExecutorTest, AStepWithoutSequencesOnlyEndsThem) {

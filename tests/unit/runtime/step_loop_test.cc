@@ -25,6 +25,8 @@ using testing::FakeExecutor;
 using testing::FakeModelOptions;
 using ::testing::IsEmpty;
 using testing::ManualRunner;
+using ::testing::Pair;
+using ::testing::SizeIs;
 
 constexpr TokenId kEnd = 257;
 
@@ -53,6 +55,19 @@ class RecordingOutput final : public StreamOutput {
   std::size_t n_scored = 0;
 };
 
+class RecordingObserver final : public EngineObserver {
+ public:
+  void OnStep(const StepRecord&) override { ++n_steps; }
+  void OnInterToken(absl::Duration) override {}
+  void OnRequestEnd(const RequestRecord&) override {}
+  void OnSequenceFailure(RequestId id, const absl::Status& cause) override {
+    failures[id] = std::string(cause.message());
+  }
+
+  int n_steps = 0;
+  std::map<RequestId, std::string> failures;
+};
+
 class StepLoopTest : public ::testing::Test {
  protected:
   StepLoopTest() { Reset({}); }
@@ -70,9 +85,14 @@ class StepLoopTest : public ::testing::Test {
                                                        .runner = runner_.get(),
                                                        .output = &output_,
                                                        .registry = registry_.get(),
+<<<<<<< HEAD
                                                        .observer = nullptr,
                                                        .end_tokens = {kEnd},
                                                        .prefix_cache = std::move(prefix_cache)});
+=======
+                                                       .observer = &observer_,
+                                                       .end_tokens = {kEnd}});
+>>>>>>> foundations
   }
 
   RequestId Arrive(std::int32_t prompt_len, Request request = {}) {
@@ -103,6 +123,7 @@ class StepLoopTest : public ::testing::Test {
   FakeClock clock_;
   PagePool pool_{16};
   RecordingOutput output_;
+  RecordingObserver observer_;
   std::unique_ptr<FakeExecutor> executor_;
   std::unique_ptr<ManualRunner> runner_;
   std::unique_ptr<RequestRegistry> registry_;
@@ -130,7 +151,6 @@ TEST_F(StepLoopTest, CancelledInAStepKeepsItsPagesUntilTheStepIsBack) {
   runner_->Complete();
   Turn();
   EXPECT_EQ(pool_.n_used(), 0);
-  EXPECT_TRUE(loop_->idle());
   EXPECT_THAT(output_.words[id], ElementsAre("start", "end"));  // and nothing after
 }
 
@@ -230,6 +250,8 @@ TEST_F(StepLoopTest, AFailedSequenceFailsAlone) {
   for (int i = 0; i < 12; ++i) Step();
   EXPECT_TRUE(output_.ends.at(first).status.ok());
   EXPECT_EQ(ReasonOf(second), reason::kInternal);
+  EXPECT_EQ(output_.ends.at(second).status.message(), InternalError().message());
+  EXPECT_THAT(observer_.failures, ElementsAre(Pair(second, "cause")));  // for the log alone
 }
 
 TEST_F(StepLoopTest, ProgressAtMostOnceASecond) {
@@ -264,10 +286,38 @@ TEST_F(StepLoopTest, AStopStringEndsItSilently) {
 
 TEST_F(StepLoopTest, TheExecutorIsToldWhatEnded) {
   const RequestId first = Arrive(3);
-  for (int i = 0; i < 6; ++i) Step();
-  Arrive(3);
+  const RequestId second = Arrive(3);
+  for (int i = 0; i < 3; ++i) Step();
+  mail_.cancelled.push_back(first);
   Turn();
   EXPECT_THAT(runner_->input().ended, ElementsAre(first));
+  EXPECT_THAT(runner_->input().sequences, SizeIs(1));
+  EXPECT_EQ(runner_->input().sequences[0].id, second);
+}
+
+TEST_F(StepLoopTest, AnIdleExecutorIsToldAtOnceAndOnce) {
+  const RequestId id = Arrive(3);
+  while (!output_.ends.contains(id)) {
+    if (runner_->running()) runner_->Complete();
+    Turn();
+  }
+  EXPECT_THAT(runner_->input().ended, ElementsAre(id));
+  EXPECT_THAT(runner_->input().sequences, IsEmpty());
+  const int n_observed = observer_.n_steps;
+  runner_->Complete();
+  const std::int64_t n_steps = executor_->n_steps();
+  for (int i = 0; i < 3; ++i) Step();
+  EXPECT_EQ(executor_->n_steps(), n_steps);
+  EXPECT_EQ(observer_.n_steps, n_observed);  // it is no step of anyone's
+  EXPECT_TRUE(loop_->idle());
+}
+
+TEST_F(StepLoopTest, WhatNeverReachedTheExecutorIsNotItsBusiness) {
+  const RequestId id = Arrive(3);
+  mail_.cancelled.push_back(id);
+  Turn();
+  EXPECT_FALSE(runner_->running());
+  EXPECT_TRUE(loop_->idle());
 }
 
 TEST_F(StepLoopTest, AResultOfAnotherStepReachesNobody) {
@@ -289,6 +339,8 @@ TEST_F(StepLoopTest, AResultOfAnotherStepReachesNobody) {
   runner.Complete();
   loop.Turn({});
   EXPECT_EQ(ReasonOf(id), reason::kInternal);
+  runner.Complete();
+  loop.Turn({});
   EXPECT_TRUE(loop.idle());
 }
 
@@ -365,6 +417,7 @@ TEST_F(StepLoopTest, EndAllLeavesNothing) {
   EXPECT_EQ(output_.ends.at(running).reason, FinishReason::kDrained);
   EXPECT_EQ(ReasonOf(waiting), reason::kDraining);
   runner_->Complete();
+  Step();
   Turn();
   EXPECT_TRUE(loop_->idle());
 }
