@@ -1,6 +1,6 @@
 #include "engine/digest_setup.h"
 
-#include <spdlog/spdlog.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <optional>
@@ -17,12 +17,8 @@
 namespace keyhole {
 namespace {
 
-void LogProgress(std::string_view stage, double done) {
-  spdlog::info("calibrating, {}: {:.0f} %", stage, 100 * done);
-}
-
-// Logs what the figures of the layers come to.
-void LogQuality(const CalibratedForm& form) {
+// What the figures of the layers come to.
+std::string Summary(const CalibratedForm& form) {
   double overlap = 0;
   double mass = 0;
   int n = 0;
@@ -32,10 +28,9 @@ void LogQuality(const CalibratedForm& form) {
     mass += form.quality[i].mass;
     ++n;
   }
-  spdlog::info(
+  return fmt::format(
       "calibration: {} of {} layers select, {} codes a token and layer, overlap with the exact "
-      "rows "
-      "{:.3f}, mass carried {:.3f}",
+      "rows {:.3f}, mass carried {:.3f}",
       n,
       form.maps.layers.size(),
       form.maps.n_groups * form.maps.rank,
@@ -43,12 +38,24 @@ void LogQuality(const CalibratedForm& form) {
       mass / std::max(n, 1));
 }
 
+// Tells of each new stage and then of every tenth of it.
+CalibrationProgress Reporter(EngineObserver* observer) {
+  return [observer, told = std::string()](std::string_view stage, double done) mutable {
+    const std::string text =
+        fmt::format("calibrating, {}: {} %", stage, static_cast<int>(done * 10) * 10);
+    if (text == told) return;
+    told = text;
+    observer->OnNotice(text);
+  };
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const DigestMaps>> LoadDigestMaps(
     const EngineConfig& config,
     const PolicyTraits& traits,
-    const std::shared_ptr<const WeightSource>& source) {
+    const std::shared_ptr<const WeightSource>& source,
+    EngineObserver* observer) {
   if (!traits.digests) return nullptr;
   if (config.model.path.starts_with(kSyntheticPrefix)) {
     return std::make_shared<const DigestMaps>(TruncatingMaps(source->config(), *traits.digests));
@@ -60,8 +67,13 @@ absl::StatusOr<std::shared_ptr<const DigestMaps>> LoadDigestMaps(
   settings.source = source;
   settings.weights = config.model.weights;
   settings.threads = config.threads;
-  KEYHOLE_ASSIGN_OR_RETURN(Calibration calibration,
-                           LoadOrMakeCalibration(path, settings, LogProgress));
+  const auto warn = [observer](std::string_view text) {
+    if (observer != nullptr) observer->OnWarning(text);
+  };
+  KEYHOLE_ASSIGN_OR_RETURN(
+      Calibration calibration,
+      LoadOrMakeCalibration(
+          path, settings, observer == nullptr ? CalibrationProgress() : Reporter(observer), warn));
   std::optional<CalibratedForm>& form = *traits.digests == DigestForm::kPerKvHead
                                             ? calibration.per_kv_head
                                             : calibration.concatenated;
@@ -69,7 +81,7 @@ absl::StatusOr<std::shared_ptr<const DigestMaps>> LoadDigestMaps(
     return absl::InvalidArgumentError(absl::StrCat(
         "the calibration ", path, " has no maps for policy ", std::string(traits.name)));
   }
-  LogQuality(*form);
+  if (observer != nullptr) observer->OnNotice(Summary(*form));
   return std::make_shared<const DigestMaps>(std::move(form->maps));
 }
 

@@ -8,15 +8,17 @@
 #include "engine/model/weight_source.h"
 #include "engine/selection/digest_maps.h"
 #include "engine/selection/selection_policy.h"
+#include "engine/telemetry/engine_observer.h"
 
 namespace keyhole {
 
 // The maps of the form that the policy scores, with their figures in the log; null where it scores
-// none. Calibration takes about a minute on two cores for a small model.
+// none. `observer` may be null. Calibration takes about a minute on two cores for a small model.
 // Errors: those of LoadOrMakeCalibration; INVALID_ARGUMENT where the file lacks the form.
 absl::StatusOr<std::shared_ptr<const DigestMaps>> LoadDigestMaps(
     const EngineConfig& config,
     const PolicyTraits& traits,
-    const std::shared_ptr<const WeightSource>& source);
+    const std::shared_ptr<const WeightSource>& source,
+    EngineObserver* observer);
 
 }  // namespace keyhole

@@ -70,15 +70,10 @@ void Warn(EngineObserver* observer, std::string_view text) {
 
 // As many pages as the memory holds, but no more than the running sequences can use.
 absl::StatusOr<std::int32_t> CountPages(const EngineConfig& config,
-<<<<<<< HEAD
                                         std::int64_t page_bytes,
-                                        std::int32_t max_context) {
-  const std::int32_t page_size = config.kv.page_size;
-=======
-                                        const KvLayout& layout,
                                         std::int32_t max_context,
                                         EngineObserver* observer) {
->>>>>>> foundations
+  const std::int32_t page_size = config.kv.page_size;
   std::int64_t bytes = config.kv.memory_bytes;
   if (bytes == 0) {
     KEYHOLE_ASSIGN_OR_RETURN(const std::int64_t available, AvailableMemory());
@@ -91,19 +86,12 @@ absl::StatusOr<std::int32_t> CountPages(const EngineConfig& config,
     return absl::ResourceExhaustedError(
         absl::StrCat("kv.memory_bytes of ", bytes, " holds no page of ", page_bytes, " bytes"));
   }
-<<<<<<< HEAD
   if (n_pages * page_size < max_context) {
-    spdlog::warn("KV memory holds {} tokens, less than one request of the full context of {}",
-                 n_pages * page_size,
-                 max_context);
-=======
-  if (n_pages * layout.page_size < max_context) {
     Warn(observer,
          absl::StrCat("KV memory holds ",
-                      n_pages * layout.page_size,
+                      n_pages * page_size,
                       " tokens, less than one request of the full context of ",
                       max_context));
->>>>>>> foundations
   }
   return static_cast<std::int32_t>(n_pages);
 }
@@ -156,7 +144,7 @@ struct ModelPlan {
   PolicyParts policy;
 };
 
-absl::StatusOr<ModelPlan> PlanModel(const EngineConfig& config) {
+absl::StatusOr<ModelPlan> PlanModel(const EngineConfig& config, EngineObserver* observer) {
   ModelPlan plan;
   KEYHOLE_ASSIGN_OR_RETURN(plan.traits, FindSelectionPolicy(config.selection.policy));
   KEYHOLE_ASSIGN_OR_RETURN(plan.source,
@@ -169,7 +157,8 @@ absl::StatusOr<ModelPlan> PlanModel(const EngineConfig& config) {
   KEYHOLE_ASSIGN_OR_RETURN(plan.attention,
                            ResolveAttention(config, plan.traits, model, plan.limits.positions));
   plan.policy = ResolvePolicyParts(config.selection, plan.traits, model, plan.limits.positions);
-  KEYHOLE_ASSIGN_OR_RETURN(plan.policy.maps, LoadDigestMaps(config, plan.traits, plan.source));
+  KEYHOLE_ASSIGN_OR_RETURN(plan.policy.maps,
+                           LoadDigestMaps(config, plan.traits, plan.source, observer));
   if (plan.policy.maps != nullptr) plan.policy.query_distance = plan.policy.maps->query_distance;
   return plan;
 }
@@ -177,22 +166,16 @@ absl::StatusOr<ModelPlan> PlanModel(const EngineConfig& config) {
 absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& config,
                                                            ModelPlan plan,
                                                            EngineDependencies& parts) {
-<<<<<<< HEAD
   const ModelConfig& model_config = plan.source->config();
   const KvLayout layout = LayoutOf(model_config, config.kv);
-=======
-  const KvLayout layout = LayoutOf(parts.model.config, config.kv);
-  KEYHOLE_ASSIGN_OR_RETURN(parts.n_pages,
-                           CountPages(config, layout, parts.model.max_context, parts.observer));
->>>>>>> foundations
   parts.page_bytes = static_cast<std::int64_t>(layout.page_bytes());
   DigestLayout digest_layout;
   if (plan.policy.maps != nullptr) {
     digest_layout = DigestLayoutOf(*plan.policy.maps, config.kv.page_size);
     parts.page_bytes += static_cast<std::int64_t>(digest_layout.page_bytes());
   }
-  KEYHOLE_ASSIGN_OR_RETURN(parts.n_pages,
-                           CountPages(config, parts.page_bytes, parts.model.max_context));
+  KEYHOLE_ASSIGN_OR_RETURN(
+      parts.n_pages, CountPages(config, parts.page_bytes, parts.model.max_context, parts.observer));
   KEYHOLE_ASSIGN_OR_RETURN(auto store, HostStore::Create(layout, parts.n_pages));
   std::unique_ptr<DigestStore> digests;
   if (plan.policy.maps != nullptr) {
@@ -220,26 +203,17 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
 
 absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineConfig& config, EngineObserver* observer) {
   KEYHOLE_RETURN_IF_ERROR(Validate(config));
-  KEYHOLE_ASSIGN_OR_RETURN(ModelPlan plan, PlanModel(config));
+  KEYHOLE_ASSIGN_OR_RETURN(ModelPlan plan, PlanModel(config, observer));
   KEYHOLE_ASSIGN_OR_RETURN(TokenizerData tokenizer, ReadModelTokenizer(*plan.source));
 
   EngineDependencies parts;
-<<<<<<< HEAD
+  parts.observer = observer;
   parts.model = Describe(config, *plan.source, plan.limits);
   parts.model.selection = plan.attention.sizes;
-  parts.render_chat = MakeChatRenderer(ChatTemplateOf(tokenizer));
-  parts.model.has_chat_template = parts.render_chat != nullptr;
-  KEYHOLE_ASSIGN_OR_RETURN(parts.tokenizer, MakeTokenizer(std::move(tokenizer)));
-  KEYHOLE_ASSIGN_OR_RETURN(parts.executor, LoadExecutor(config, std::move(plan), parts));
-  parts.observer = observer;
-=======
-  parts.observer = observer;
-  parts.model = Describe(config, *model.source, limits);
   parts.render_chat = MakeChatRenderer(ChatTemplateOf(tokenizer), observer);
   parts.model.has_chat_template = parts.render_chat != nullptr;
   KEYHOLE_ASSIGN_OR_RETURN(parts.tokenizer, MakeTokenizer(std::move(tokenizer)));
-  KEYHOLE_ASSIGN_OR_RETURN(parts.executor, LoadExecutor(config, std::move(model), parts));
->>>>>>> foundations
+  KEYHOLE_ASSIGN_OR_RETURN(parts.executor, LoadExecutor(config, std::move(plan), parts));
   return MakeEngine(config, std::move(parts));
 }
 

@@ -46,4 +46,6 @@ void RequestLog::OnWarning(std::string_view text) {
   log_->Warn("engine_warning", {{"text", text}});
 }
 
+void RequestLog::OnNotice(std::string_view text) { log_->Info("engine_notice", {{"text", text}}); }
+
 }  // namespace keyhole

@@ -23,6 +23,7 @@ class RequestLog : public EngineObserver {
   void OnRequestEnd(const RequestRecord& record) override;
   void OnSequenceFailure(RequestId id, const absl::Status& cause) override;
   void OnWarning(std::string_view text) override;
+  void OnNotice(std::string_view text) override;
 
  private:
   Metrics* metrics_;

@@ -1,7 +1,6 @@
 #include "engine/calibration/load_or_make.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <filesystem>
 #include <system_error>
@@ -60,7 +59,8 @@ absl::Status CheckCalibration(const Calibration& calibration, const WeightSource
 
 absl::StatusOr<Calibration> LoadOrMakeCalibration(const std::string& path,
                                                   const CalibrationSettings& settings,
-                                                  const CalibrationProgress& progress) {
+                                                  const CalibrationProgress& progress,
+                                                  const CalibrationWarning& warn) {
   if (!path.empty()) {
     absl::StatusOr<Calibration> stored = ReadCalibration(path);
     if (stored.ok()) {
@@ -72,9 +72,9 @@ absl::StatusOr<Calibration> LoadOrMakeCalibration(const std::string& path,
   KEYHOLE_ASSIGN_OR_RETURN(Calibration made, Calibrate(settings, progress));
   if (path.empty()) return made;
   const absl::Status written = WriteCalibration(made, path);
-  if (!written.ok()) {
-    spdlog::warn("the calibration is not stored and will be made again at the next start: {}",
-                 std::string(written.message()));
+  if (!written.ok() && warn) {
+    warn(fmt::format("the calibration is not stored and will be made again at the next start: {}",
+                     std::string(written.message())));
   }
   return made;
 }

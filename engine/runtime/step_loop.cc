@@ -163,15 +163,9 @@ void StepLoop::Erase(Sequence& sequence) {
 // --- plan, reserve, build, run ---
 
 void StepLoop::SubmitStep() {
-<<<<<<< HEAD
   StepPlan plan = scheduler_.Plan([this](Sequence& sequence) { return TryStart(sequence); });
-  if (plan.empty()) return;
-=======
-  StepPlan plan = scheduler_.Plan(context_.pool->n_free());
-  ReservePages(plan);
   // A step of no tokens tells an executor that would otherwise rest which sequences' state may go.
   if (plan.empty() && ended_.empty()) return;
->>>>>>> foundations
   InFlight step{.plan = std::move(plan), .ids = {}, .started = now_};
   absl::StatusOr<ModelInput> input = BuildModelInput(step.plan, page_size_, ended_);
   for (const Sequence* sequence : step.plan.decode) step.ids.push_back(sequence->id());

@@ -48,6 +48,8 @@ class EngineObserver {
 
   // While the engine is made: it works, but less well than asked. For the log.
   virtual void OnWarning(std::string_view /*text*/) {}
+  // Likewise: what it is busy with, and what it has found.
+  virtual void OnNotice(std::string_view /*text*/) {}
 };
 
 // What the prefix cache did since the start, and holds.

@@ -85,14 +85,9 @@ class StepLoopTest : public ::testing::Test {
                                                        .runner = runner_.get(),
                                                        .output = &output_,
                                                        .registry = registry_.get(),
-<<<<<<< HEAD
-                                                       .observer = nullptr,
+                                                       .observer = &observer_,
                                                        .end_tokens = {kEnd},
                                                        .prefix_cache = std::move(prefix_cache)});
-=======
-                                                       .observer = &observer_,
-                                                       .end_tokens = {kEnd}});
->>>>>>> foundations
   }
 
   RequestId Arrive(std::int32_t prompt_len, Request request = {}) {

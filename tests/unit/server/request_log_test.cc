@@ -34,6 +34,9 @@ TEST(RequestLogTest, TheCauseOfAFailureIsLogged) {
 }
 
 TEST(RequestLogTest, WarningsOfTheEngineAreLogged) {
+  const nlohmann::json notice = Logged([](RequestLog& log) { log.OnNotice("calibrating"); });
+  EXPECT_EQ(notice["level"], "info");
+  EXPECT_EQ(notice["text"], "calibrating");
   const nlohmann::json line = Logged([](RequestLog& log) { log.OnWarning("chat is off"); });
   EXPECT_EQ(line["event"], "engine_warning");
   EXPECT_EQ(line["text"], "chat is off");
