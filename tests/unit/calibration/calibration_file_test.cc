@@ -34,6 +34,7 @@ void ExpectEqual(const CalibratedForm& a, const CalibratedForm& b) {
     EXPECT_FLOAT_EQ(a.quality[i].overlap, b.quality[i].overlap);
     EXPECT_FLOAT_EQ(a.quality[i].mass, b.quality[i].mass);
     EXPECT_FLOAT_EQ(a.quality[i].needed_mass, b.quality[i].needed_mass);
+    EXPECT_FLOAT_EQ(a.quality[i].peak, b.quality[i].peak);
   }
 }
 

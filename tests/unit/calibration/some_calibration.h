@@ -23,7 +23,8 @@ inline CalibratedForm SomeForm(DigestForm form,
     some.quality.push_back({.score_error = 0.1 + layer,
                             .overlap = 0.2 + layer,
                             .mass = 0.3 + layer,
-                            .needed_mass = 0.4 + layer});
+                            .needed_mass = 0.4 + layer,
+                            .peak = 0.5 + layer});
   }
   return some;
 }
