@@ -193,11 +193,13 @@ class Run {
           text, plan_.query_distance, sample.Layer(static_cast<std::int32_t>(layer)));
       for (auto* form : {&calibration.per_kv_head, &calibration.concatenated}) {
         if (!form->has_value()) continue;
-        DigestMaps& maps = (*form)->maps;
+        const DigestMaps& maps = (*form)->maps;
         (*form)->quality[layer] = exact.Measure(maps, maps.layers[layer]);
-        maps.layers[layer].selects = NeedsSelection(exact.needed_mass());
       }
     });
+    for (auto* form : {&calibration.per_kv_head, &calibration.concatenated}) {
+      if (form->has_value()) DecideSelection((*form)->quality, (*form)->maps);
+    }
     Tell("measuring", 1);
     return absl::OkStatus();
   }

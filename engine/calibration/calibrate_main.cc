@@ -95,22 +95,24 @@ void PrintForm(std::string_view name, const CalibratedForm& form) {
              maps.rank,
              maps.in_dim,
              maps.query_distance);
-  fmt::print("{:>5} {:>12} {:>8} {:>8} {:>12} {:>8}\n",
+  fmt::print("{:>5} {:>12} {:>8} {:>8} {:>12} {:>8} {:>8}\n",
              "layer",
              "score error",
              "overlap",
              "mass",
              "needed mass",
+             "peak",
              "selects");
   LayerQuality mean;
   const auto n_layers = static_cast<double>(form.quality.size());
   const auto print = [](std::string_view layer, const LayerQuality& q, std::string_view selects) {
-    fmt::print("{:>5} {:>12.4f} {:>8.4f} {:>8.4f} {:>12.4f} {:>8}\n",
+    fmt::print("{:>5} {:>12.4f} {:>8.4f} {:>8.4f} {:>12.4f} {:>8.4f} {:>8}\n",
                layer,
                q.score_error,
                q.overlap,
                q.mass,
                q.needed_mass,
+               q.peak,
                selects);
   };
   for (std::size_t i = 0; i < form.quality.size(); ++i) {
@@ -120,6 +122,7 @@ void PrintForm(std::string_view name, const CalibratedForm& form) {
     mean.overlap += layer.overlap / n_layers;
     mean.mass += layer.mass / n_layers;
     mean.needed_mass += layer.needed_mass / n_layers;
+    mean.peak += layer.peak / n_layers;
   }
   print("mean", mean, "");
 }

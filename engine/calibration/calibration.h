@@ -16,6 +16,7 @@ struct LayerQuality {
   double overlap = 0;      // share of the exact top rows that the compressed scores choose too
   double mass = 0;  // exact attention mass of the chosen rows, against that of the exact ones
   double needed_mass = 0;  // share of all attention that middle rows hold: what selection is for
+  double peak = 0;         // most of its attention that any head gave to one middle row
 };
 
 struct CalibratedForm {

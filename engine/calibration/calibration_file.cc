@@ -40,6 +40,7 @@ constexpr QualityField kQuality[] = {
     {"overlap", &LayerQuality::overlap},
     {"mass", &LayerQuality::mass},
     {"needed_mass", &LayerQuality::needed_mass},
+    {"peak", &LayerQuality::peak},
 };
 
 // --- reading

@@ -15,6 +15,9 @@ namespace {
 
 constexpr double kLargestCode = 127;
 
+// On SmolLM2 the layers that need no selection have peaks up to 0.02, the next one 0.05.
+constexpr double kPeak = 0.03;
+
 at::Tensor Matrix(const float* values, std::int64_t n, std::int64_t dim, std::int64_t stride) {
   return at::from_blob(const_cast<float*>(values), {n, dim}, {stride, 1}, at::kFloat);
 }
@@ -25,8 +28,13 @@ void Products(const at::Tensor& queries, const at::Tensor& keys, float* out) {
   std::copy_n(products.const_data_ptr<float>(), products.numel(), out);
 }
 
-// Adds softmax(scale * logits) to `sum`; returns its part in `rows`.
-double AddSoftmax(std::span<const float> logits, double scale, std::span<double> sum) {
+// From q . k at the query distance to a logit. Un-rotated keys lack YaRN's attention factor.
+double FarScale(const HeldOutText& text) {
+  return text.table.attention_factor / std::sqrt(static_cast<double>(text.config->head_dim));
+}
+
+// Adds softmax(scale * logits) to `sum`.
+void AddSoftmax(std::span<const float> logits, double scale, std::span<double> sum) {
   const double largest = *std::ranges::max_element(logits);
   std::vector<double> weights(logits.size());
   double total = 0;
@@ -35,7 +43,6 @@ double AddSoftmax(std::span<const float> logits, double scale, std::span<double>
     total += weights[i];
   }
   for (std::size_t i = 0; i < logits.size(); ++i) sum[i] += weights[i] / total;
-  return total;
 }
 
 // Ascending; ties go to the smaller row.
@@ -144,56 +151,68 @@ ExactLayer::ExactLayer(const HeldOutText& text,
                        std::int32_t query_distance,
                        const LayerSample& sample)
     : text_(text), query_distance_(query_distance), sample_(sample) {
+  MeasureNative();
   const ModelConfig& config = *text.config;
   const auto dim = static_cast<std::int32_t>(config.head_dim);
   const std::int64_t kv_size = config.kv_size();
   const std::int64_t group = config.group();
-  const double scale = 1 / std::sqrt(static_cast<double>(dim));
-  const std::vector<float> rotated = RotatedKeys(text, sample);
   const std::vector<float> far = FormQueries(
       config, DigestForm::kPerKvHead, RotationTo(text.table, dim, query_distance), sample);
-  std::vector<float> near(config.q_size());
-  double needed = 0;
   for (std::size_t i = 0; i < text.probes.size(); ++i) {
-    const std::int32_t position = text.probes[i];
-    const float* q = sample.queries.data() + i * config.q_size();
-    const Rotation own = RotationTo(text.table, dim, position);
-    for (std::int64_t at = 0; at < config.q_size(); at += dim) Rotate(own, q + at, &near[at]);
     Probe& probe = probes_.emplace_back();
-    probe.middle = Partition(position, text.sizes).middle;
+    probe.middle = Partition(text.probes[i], text.sizes).middle;
     const std::int64_t n = probe.middle.size();
     probe.logits.resize(config.n_heads * n);
     probe.mass.resize(n);
-    std::vector<double> attention(position + 1);
-    std::vector<float> logits(group * (position + 1));
     for (std::int64_t g = 0; g < config.n_kv_heads; ++g) {
       const std::int64_t head = g * group;
-      Products(Matrix(near.data() + head * dim, group, dim, dim),
-               Matrix(rotated.data() + g * dim, position + 1, dim, kv_size),
-               logits.data());
-      for (std::int64_t h = 0; h < group; ++h) {
-        AddSoftmax(std::span(logits).subspan(h * (position + 1), position + 1), scale, attention);
-      }
-      float* far_logits = probe.logits.data() + head * n;
+      float* logits = probe.logits.data() + head * n;
       Products(Matrix(far.data() + i * config.q_size() + head * dim, group, dim, dim),
                Matrix(sample.keys.data() + probe.middle.begin * kv_size + g * dim, n, dim, kv_size),
-               far_logits);
+               logits);
       for (std::int64_t h = 0; h < group; ++h) {
-        AddSoftmax(
-            std::span(far_logits + h * n, n), scale * text.table.attention_factor, probe.mass);
+        AddSoftmax(std::span(logits + h * n, n), FarScale(text), probe.mass);
       }
     }
-    const auto middle = attention.begin() + probe.middle.begin;
-    needed += std::accumulate(middle, middle + n, 0.0) / static_cast<double>(config.n_heads);
   }
-  needed_mass_ = needed / static_cast<double>(text.probes.size());
+}
+
+void ExactLayer::MeasureNative() {
+  const ModelConfig& config = *text_.config;
+  const auto dim = static_cast<std::int32_t>(config.head_dim);
+  const std::int64_t group = config.group();
+  const double scale = 1 / std::sqrt(static_cast<double>(dim));
+  const std::vector<float> keys = RotatedKeys(text_, sample_);
+  std::vector<float> queries(config.q_size());
+  std::vector<float> logits;
+  std::vector<double> attention;
+  for (std::size_t i = 0; i < text_.probes.size(); ++i) {
+    const std::int64_t n = text_.probes[i] + 1;
+    const RowRange middle = Partition(text_.probes[i], text_.sizes).middle;
+    const Rotation own = RotationTo(text_.table, dim, text_.probes[i]);
+    for (std::int64_t at = 0; at < config.q_size(); at += dim) {
+      Rotate(own, sample_.queries.data() + i * config.q_size() + at, &queries[at]);
+    }
+    logits.resize(group * n);
+    for (std::int64_t g = 0; g < config.n_kv_heads; ++g) {
+      Products(Matrix(queries.data() + g * group * dim, group, dim, dim),
+               Matrix(keys.data() + g * dim, n, dim, config.kv_size()),
+               logits.data());
+      for (std::int64_t h = 0; h < group; ++h) {
+        attention.assign(n, 0);
+        AddSoftmax(std::span(logits).subspan(h * n, n), scale, attention);
+        const std::span shares(attention.data() + middle.begin, middle.size());
+        needed_mass_ += std::accumulate(shares.begin(), shares.end(), 0.0);
+        peak_ = std::max(peak_, *std::ranges::max_element(shares));
+      }
+    }
+  }
+  needed_mass_ /= static_cast<double>(text_.probes.size() * config.n_heads);
 }
 
 LayerQuality ExactLayer::Measure(const DigestMaps& shape, const LayerDigestMaps& maps) const {
   const ModelConfig& config = *text_.config;
   const bool vote = shape.form == DigestForm::kPerKvHead;
-  const double scale =
-      text_.table.attention_factor / std::sqrt(static_cast<double>(config.head_dim));
   const Rotation far =
       RotationTo(text_.table, static_cast<std::int32_t>(config.head_dim), query_distance_);
   const std::vector<float> queries = FormQueries(config, shape.form, far, sample_);
@@ -221,7 +240,7 @@ LayerQuality ExactLayer::Measure(const DigestMaps& shape, const LayerDigestMaps&
     }
     for (std::int64_t h = 0; h < n_heads; ++h) {
       const std::span head(logits.data() + h * n, n);
-      if (vote) AddSoftmax(head, scale, scores);
+      if (vote) AddSoftmax(head, FarScale(text_), scores);
       if (!vote) scores.assign(head.begin(), head.end());
     }
     const std::vector<std::int32_t> chosen = LargestRows(scores, text_.sizes.selected);
@@ -236,9 +255,16 @@ LayerQuality ExactLayer::Measure(const DigestMaps& shape, const LayerDigestMaps&
   quality.overlap /= n_probes;
   quality.mass /= n_probes;
   quality.needed_mass = needed_mass_;
+  quality.peak = peak_;
   return quality;
 }
 
-bool NeedsSelection(double needed_mass) { return needed_mass > 0.02; }
+void DecideSelection(const std::vector<LayerQuality>& quality, DigestMaps& maps) {
+  bool selects = false;
+  for (std::size_t layer = 0; layer < quality.size(); ++layer) {
+    selects = selects || quality[layer].peak >= kPeak;
+    maps.layers[layer].selects = selects;
+  }
+}
 
 }  // namespace keyhole

@@ -26,9 +26,6 @@ class ExactLayer {
   // `text` and `sample` outlive this object. Thread: one owner; uses LibTorch.
   ExactLayer(const HeldOutText& text, std::int32_t query_distance, const LayerSample& sample);
 
-  // Mean over probes and heads of the attention that middle rows hold.
-  double needed_mass() const { return needed_mass_; }
-
   // Of one form's maps, int8 rounding of both sides included. For the per-head form the rows are
   // chosen by the vote, for the concatenated one by the raw sum; the mass of both is that of the
   // heads' softmaxes over the middle.
@@ -41,14 +38,20 @@ class ExactLayer {
     std::vector<double> mass;   // [middle.size()], summed over heads
   };
 
+  // The attention of the model itself, every row at its own position.
+  void MeasureNative();
+
   const HeldOutText& text_;
   std::int32_t query_distance_;
   const LayerSample& sample_;
   std::vector<Probe> probes_;
   double needed_mass_ = 0;
+  double peak_ = 0;
 };
 
-// Whether a layer whose middle holds this share of its attention is worth selecting for.
-bool NeedsSelection(double needed_mass);
+// Sets `selects` of every layer. The first layers, before any of them has looked a token up, need
+// no selection: their heads spread what they give to the middle so thinly that no row matters. A
+// layer counts as one of them when neither it nor an earlier one has a peak worth selecting.
+void DecideSelection(const std::vector<LayerQuality>& quality, DigestMaps& maps);
 
 }  // namespace keyhole

@@ -24,6 +24,9 @@ ALLOWED = {
     "engine/tokenizer": {"request"},
     "engine/attention": {"batch", "device", "kv", "ops", "selection", "model_config"},
     "engine/model": {"attention", "batch", "device", "kv", "ops", "selection", "tokenizer", "engine_config"},
+    "engine/calibration": {
+        "attention", "device", "kv", "model", "ops", "sampling", "selection", "tokenizer", "engine_config",
+    },
     "engine/telemetry": {"batch", "request", "scheduler"},
     "engine/runtime": {
         "attention", "batch", "device", "kv", "model", "request", "sampling", "scheduler", "selection", "telemetry",
