@@ -43,6 +43,7 @@ ScoreBuffers ScoreWorkspace::State::Reserve() {
 
 namespace {
 
+constexpr std::int32_t kMaxRank = 8192;        // so that products stay far above kScoreNone
 constexpr std::int64_t kKeptFloats = 4 << 20;  // of a round: 16 MB stay in the last cache
 
 void Check(const ScoreRowsParams& params) {
@@ -56,6 +57,7 @@ void Check(const ScoreRowsParams& params) {
   const std::int64_t room = static_cast<std::int64_t>(params.pages.size()) * layout.page_size;
   CheckOp(params.rows.begin >= 0 && params.rows.end <= room, kOp, "rows leave the page table");
   CheckOp(params.slot >= 0 && params.slot < layout.n_slots, kOp, "no such slot");
+  CheckOp(layout.rank <= kMaxRank, kOp, "rank is too large");
   CheckOp(params.n_probes > 0, kOp, "there is no probe");
   CheckOp(params.n_heads > 0 && params.n_heads % layout.n_groups == 0,
           kOp,

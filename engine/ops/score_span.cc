@@ -50,7 +50,7 @@ void ScorePasses::Reduce(const ScoreSpan& span) const {
       sequence.part_begin + static_cast<std::int64_t>(span.part) * sequence.n_queries;
   ScoreState* states = buffers_.parts + first;
   const std::int32_t n_parts = sequence.keeps ? span.tile_end - span.tile_begin : 1;
-  std::fill_n(states, std::int64_t{n_parts} * sequence.n_queries, ScoreState{kLowest, 0});
+  std::fill_n(states, std::int64_t{n_parts} * sequence.n_queries, ScoreState{kScoreNone, 0});
   for (std::int32_t tile = span.tile_begin; tile < span.tile_end; ++tile) {
     ReduceTile(sequence, tile, states);
     if (sequence.keeps) states += sequence.n_queries;
@@ -90,17 +90,20 @@ void ScorePasses::Merge(const ScoreSequence& sequence) const {
   const std::int64_t n = sequence.n_queries;
   const std::int64_t size = n * sequence.n_parts;
   const ScoreState* parts = buffers_.parts + sequence.part_begin;
+  const float* scales = plan_.scales.data() + sequence.query_begin;
   ScoreState* totals = buffers_.totals + sequence.query_begin;
   float* weights = buffers_.weights + sequence.part_begin;
-  std::fill_n(totals, n, ScoreState{kLowest, 0});
+  std::fill_n(totals, n, ScoreState{kScoreNone, 0});
   for (std::int64_t part = 0; part < size; part += n) {
     for (std::int64_t q = 0; q < n; ++q) {
-      totals[q].max = std::max(totals[q].max, parts[part + q].max);
+      totals[q].top = std::max(totals[q].top, parts[part + q].top);
     }
   }
   if (sequence.params->rule == ScoreRule::kShift) return;
   for (std::int64_t part = 0; part < size; part += n) {
-    for (std::int64_t q = 0; q < n; ++q) weights[part + q] = parts[part + q].max - totals[q].max;
+    for (std::int64_t q = 0; q < n; ++q) {
+      weights[part + q] = static_cast<float>(parts[part + q].top - totals[q].top) * scales[q];
+    }
   }
   kernels_.score.exp2(weights, size);
   for (std::int64_t part = 0; part < size; part += n) {

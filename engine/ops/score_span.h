@@ -8,7 +8,7 @@ namespace keyhole {
 struct ScoreBuffers {
   float* kept = nullptr;         // [plan.n_kept]
   ScoreState* parts = nullptr;   // [plan.n_states]
-  ScoreState* totals = nullptr;  // [all queries]: largest score; 1 / sum of the terms
+  ScoreState* totals = nullptr;  // [all queries]: the largest product, 1 / sum
   float* weights = nullptr;      // [plan.n_states]: factor of a part's terms
 };
 

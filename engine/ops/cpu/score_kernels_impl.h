@@ -17,21 +17,28 @@ struct ScoreImpl {
   using I = typename M::I;
   static constexpr int kWidth = Isa::kWidth;
   static constexpr int kVectors = kScoreBlock / kWidth;
-  static constexpr int32_t kLeast = -0x7FFFFFFF - 1;
+  static constexpr float kLeastPower = -125;
   static_assert(Isa::kMaxQueries <= kScoreMaxQueries);
 
   static inline I SetInt(int32_t x) { return I{} + x; }
   static inline I MaxInt(I a, I b) { return a > b ? a : b; }
   static inline V ToFloat(I x) { return __builtin_convertvector(x, V); }
+  static inline void StoreInt(int32_t* p, I v) { __builtin_memcpy(p, &v, sizeof(v)); }
 
-  static inline bool IsEdge(const ScoreTile& t, int block) {
-    return kScoreBlock * block < t.first || kScoreBlock * (block + 1) > t.end;
-  }
-  // All bits set in the lanes of candidates.
-  static inline I Inside(const ScoreTile& t, int block, int v) {
-    const I token = M::LoadInt(kScoreLanes + v * kWidth) + kScoreBlock * block;
-    return (token >= t.first) & (token < t.end);
-  }
+  // The candidates among a tile's tokens; a copy, so that stores cannot change it.
+  struct Edges {
+    int first;
+    int end;
+
+    bool cut(int block) const {
+      return kScoreBlock * block < first || kScoreBlock * (block + 1) > end;
+    }
+    // All bits set in the lanes of candidates.
+    I inside(int block, int v) const {
+      const I token = M::LoadInt(kScoreLanes + v * kWidth) + kScoreBlock * block;
+      return (token >= first) & (token < end);
+    }
+  };
 
   static int32_t LargestOf(const I (&v)[kVectors]) {
     int32_t lanes[kScoreBlock];
@@ -49,43 +56,74 @@ struct ScoreImpl {
     return lanes[0];
   }
 
-  static inline void Prefetch(const unsigned char* from, int n_quads) {
-    for (int quad = 0; quad < n_quads; ++quad) __builtin_prefetch(from + 64 * quad);
+  struct Scale {
+    explicit Scale(float x) : factor(M::Set(x)), least(M::Set(kLeastPower / x)) {}
+    V factor;
+    V least;  // a difference that is as far down as powers go
+  };
+
+  // 2^(scale * difference) for differences <= 0, relative error 2e-7; 2^-125 at least.
+  static inline V Power(I difference, const Scale& scale) {
+    constexpr float kRound =
+        12582912;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+    const V x = Isa::Larger(ToFloat(difference), scale.least);
+    const V shifted = Isa::MulAdd(x, scale.factor, M::Set(kRound));
+    const V f = Isa::MulAdd(x, scale.factor, M::Set(kRound) - shifted);
+    // Least maximum of the relative error over [-1/2, 1/2].
+    V p = M::Set(1.32647273e-3F);
+    p = Isa::MulAdd(p, f, M::Set(9.67151299e-3F));
+    p = Isa::MulAdd(p, f, M::Set(5.55073358e-2F));
+    p = Isa::MulAdd(p, f, M::Set(2.40222424e-1F));
+    p = Isa::MulAdd(p, f, M::Set(6.93147004e-1F));
+    p = Isa::MulAdd(p, f, M::Set(1));
+    // Of `shifted` only the integer's bits are left over.
+    return reinterpret_cast<V>(reinterpret_cast<I>(p) + (reinterpret_cast<I>(shifted) << 23));
   }
 
-  template <int kCount = 1>
-  static inline void BlockProducts(const ScoreTile& t,
-                                   int block,
-                                   const ScoreChunk& chunk,
-                                   int32_t* rows) {
-    if constexpr (kCount < Isa::kMaxQueries) {
-      if (chunk.count != kCount) return BlockProducts<kCount + 1>(t, block, chunk, rows);
-    }
-    I sums[kCount][kVectors];
-    Isa::template Dot<kCount>(
-        t.blocks[block] + chunk.group_offset, t.n_quads, chunk.codes, chunk.start, sums);
-    int32_t* out = rows + chunk.row * kScoreStride + kScoreBlock * block;
-#pragma GCC unroll 16
-    for (int i = 0; i < kCount; ++i) __builtin_memcpy(out + i * kScoreStride, sums[i], 64);
-  }
-
-  static void Products(const ScoreTile& t, const ScoreChunk* chunks, int n_chunks, int32_t* rows) {
+  template <int kCount>
+  static void ProductsOf(const ScoreTile& t,
+                         const ScoreChunk* chunks,
+                         int n_chunks,
+                         int32_t* rows) {
+    const int n_quads = t.n_quads;
     for (int block = 0; block < t.n_blocks; ++block) {
-      const unsigned char* ahead = t.blocks[block + kScoreAheadBlocks];
       for (int c = 0; c < n_chunks; ++c) {
-        Prefetch(ahead + chunks[c].group_offset, t.n_quads);
-        BlockProducts(t, block, chunks[c], rows);
+        const ScoreChunk& chunk = chunks[c];
+        if (chunk.count != kCount) continue;
+        const unsigned char* ahead = t.blocks[block + kScoreAheadBlocks] + chunk.group_offset;
+        for (int quad = 0; quad < n_quads; ++quad) __builtin_prefetch(ahead + 64 * quad);
+        I sums[kCount][kVectors];
+        Isa::template Dot<kCount>(
+            t.blocks[block] + chunk.group_offset, n_quads, chunk.codes, chunk.start, sums);
+        int32_t* out = rows + chunk.row * kScoreStride + kScoreBlock * block;
+#pragma GCC unroll 16
+        for (int i = 0; i < kCount; ++i) {
+#pragma GCC unroll 4
+          for (int v = 0; v < kVectors; ++v)
+            StoreInt(out + i * kScoreStride + v * kWidth, sums[i][v]);
+        }
       }
     }
   }
 
+  template <int kCount = 1>
+  static void Products(const ScoreTile& t, const ScoreChunk* chunks, int n_chunks, int32_t* rows) {
+    bool any = false;
+    for (int c = 0; c < n_chunks; ++c) any |= chunks[c].count == kCount;
+    if (any) ProductsOf<kCount>(t, chunks, n_chunks, rows);
+    if constexpr (kCount < Isa::kMaxQueries) Products<kCount + 1>(t, chunks, n_chunks, rows);
+  }
+
   static int32_t LargestProduct(const ScoreTile& t, const int32_t* row) {
+    const Edges edges = {t.first, t.end};
     I top[kVectors];
-    for (I& x : top) x = SetInt(kLeast);
-    for (int block = 0; block < t.n_blocks; ++block) {
+    for (I& x : top) x = SetInt(kScoreNone);
+    for (int block = 0; block < t.n_blocks; ++block, row += kScoreBlock) {
+      const bool cut = edges.cut(block);
+#pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        I x = M::LoadInt(row + kScoreBlock * block + v * kWidth);
-        if (IsEdge(t, block)) x = Inside(t, block, v) ? x : SetInt(kLeast);
+        I x = M::LoadInt(row + v * kWidth);
+        if (cut) x = edges.inside(block, v) ? x : SetInt(kScoreNone);
         top[v] = MaxInt(top[v], x);
       }
     }
@@ -93,40 +131,59 @@ struct ScoreImpl {
   }
 
   template <bool kKeep>
-  static void Sum(const ScoreTile& t, int32_t* row, float scale, ScoreState* state) {
-    const float tile_max = static_cast<float>(LargestProduct(t, row)) * scale;
-    const float max = tile_max > state->max ? tile_max : state->max;
+  static void Sum(const ScoreTile& t, int32_t* row, float factor, ScoreState* state) {
+    const Edges edges = {t.first, t.end};
+    const Scale scale(factor);
+    const int32_t tile_top = LargestProduct(t, row);
+    const int32_t top = tile_top > state->top ? tile_top : state->top;
     V sums[kVectors] = {};
-    for (int block = 0; block < t.n_blocks; ++block) {
+    for (int block = 0, n = t.n_blocks; block < n; ++block, row += kScoreBlock) {
+      const bool cut = edges.cut(block);
+#pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        int32_t* at = row + kScoreBlock * block + v * kWidth;
-        V term = M::Exp2(ToFloat(M::LoadInt(at)) * scale - max);
-        if (IsEdge(t, block)) term = Inside(t, block, v) ? term : M::Set(0);
-        if constexpr (kKeep) __builtin_memcpy(at, &term, sizeof(term));
+        V term = Power(M::LoadInt(row + v * kWidth) - top, scale);
+        if (cut) term = edges.inside(block, v) ? term : M::Set(0);
+        if constexpr (kKeep) __builtin_memcpy(row + v * kWidth, &term, sizeof(term));
         sums[v] += term;
       }
     }
-    state->sum = state->sum * M::First(M::Exp2(M::Set(state->max - max))) + SumOf(sums);
-    state->max = max;
+    state->sum = state->sum * M::First(Power(SetInt(state->top - top), scale)) + SumOf(sums);
+    state->top = top;
   }
 
   static void Add(
-      const ScoreTile& t, const int32_t* row, float scale, ScoreState state, float* out) {
+      const ScoreTile& t, const int32_t* row, float factor, ScoreState state, float* out) {
+    const Scale scale(factor);
     const V weight = M::Set(state.sum);
-    for (int i = 0; i < kScoreBlock * t.n_blocks; i += kWidth) {
-      const V term = M::Exp2(ToFloat(M::LoadInt(row + i)) * scale - state.max);
+    for (int i = 0, n = kScoreBlock * t.n_blocks; i < n; i += kWidth) {
+      const V term = Power(M::LoadInt(row + i) - state.top, scale);
       M::Store(out + i, Isa::MulAdd(term, weight, M::Load(out + i)));
     }
   }
 
+  template <int kBlocks>
+  static inline void WeighBlocks(const float* rows, const float* weights, int n_rows, float* out) {
+    V sums[kBlocks * kVectors] = {};
+    for (int row = 0; row < n_rows; ++row) {
+      const V weight = M::Set(weights[row]);
+#pragma GCC unroll 16
+      for (int v = 0; v < kBlocks * kVectors; ++v) {
+        sums[v] = Isa::MulAdd(M::Load(rows + row * kScoreStride + v * kWidth), weight, sums[v]);
+      }
+    }
+#pragma GCC unroll 16
+    for (int v = 0; v < kBlocks * kVectors; ++v) M::Store(out + v * kWidth, sums[v]);
+  }
+
   static void Weigh(
       const ScoreTile& t, const float* rows, const float* weights, int n_rows, float* out) {
-    for (int i = 0; i < kScoreBlock * t.n_blocks; i += kWidth) {
-      V sum = {};
-      for (int row = 0; row < n_rows; ++row) {
-        sum = Isa::MulAdd(M::Load(rows + row * kScoreStride + i), M::Set(weights[row]), sum);
-      }
-      M::Store(out + i, sum);
+    constexpr int kBlocks = 4;
+    int block = 0;
+    for (; block + kBlocks <= t.n_blocks; block += kBlocks) {
+      WeighBlocks<kBlocks>(rows + kScoreBlock * block, weights, n_rows, out + kScoreBlock * block);
+    }
+    for (; block < t.n_blocks; ++block) {
+      WeighBlocks<1>(rows + kScoreBlock * block, weights, n_rows, out + kScoreBlock * block);
     }
   }
 
@@ -135,11 +192,13 @@ struct ScoreImpl {
     if constexpr (kCount < Isa::kMaxQueries) {
       if (chunk.count != kCount) return Top<kCount + 1>(t, chunk, states);
     }
+    const Edges edges = {t.first, t.end};
     I tops[kCount][kVectors];
     for (auto& top : tops) {
-      for (I& x : top) x = SetInt(kLeast);
+      for (I& x : top) x = SetInt(kScoreNone);
     }
     for (int block = 0; block < t.n_blocks; ++block) {
+      const bool cut = edges.cut(block);
       I sums[kCount][kVectors];
       Isa::template Dot<kCount>(
           t.blocks[block] + chunk.group_offset, t.n_quads, chunk.codes, chunk.start, sums);
@@ -147,14 +206,14 @@ struct ScoreImpl {
       for (int i = 0; i < kCount; ++i) {
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) {
-          if (IsEdge(t, block)) sums[i][v] = Inside(t, block, v) ? sums[i][v] : SetInt(kLeast);
+          if (cut) sums[i][v] = edges.inside(block, v) ? sums[i][v] : SetInt(kScoreNone);
           tops[i][v] = MaxInt(tops[i][v], sums[i][v]);
         }
       }
     }
     for (int i = 0; i < kCount; ++i) {
-      const float top = static_cast<float>(LargestOf(tops[i])) * chunk.scales[i];
-      if (top > states[i].max) states[i].max = top;
+      const int32_t top = LargestOf(tops[i]);
+      if (top > states[i].top) states[i].top = top;
     }
   }
 
@@ -176,7 +235,7 @@ struct ScoreImpl {
         V best = M::Load(at);
 #pragma GCC unroll 16
         for (int i = 0; i < kCount; ++i) {
-          best = M::Max(ToFloat(sums[i][v]) * chunk.scales[i] - states[i].max, best);
+          best = Isa::Larger(ToFloat(sums[i][v] - states[i].top) * chunk.scales[i], best);
         }
         M::Store(at, best);
       }
@@ -192,7 +251,7 @@ struct ScoreImpl {
   static ScoreKernels Set() {
     return {.max_queries = Isa::kMaxQueries,
             .words = Isa::kWords,
-            .products = Products,
+            .products = Products<1>,
             .sum = Sum<false>,
             .sum_keep = Sum<true>,
             .add = Add,

@@ -27,6 +27,7 @@ struct Avx2 : SelectionDotPairs<Avx2Pairs> {
   using I = VectorTypes<kWidth>::I;
 
   static inline V MulAdd(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+  static inline V Larger(V a, V b) { return _mm256_max_ps(a, b); }
   // Lane r: the sum of rows[r].
   static inline V SumRows(const V* rows) {
     const __m256 a =

@@ -29,15 +29,22 @@ struct SelectionDotPairs {
     }
     for (int quad = 0; quad < n_quads; ++quad) {
       const int32_t* query = codes + quad * kWords * kCount;
+      B even[kVectors];
+      B odd[kVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         const B four = Pairs::Load(digests + 64 * quad + kBytes * v);
-        const B even = Pairs::EvenBytes(four);
-        const B odd = Pairs::OddBytes(four);
+        even[v] = Pairs::EvenBytes(four);
+        odd[v] = Pairs::OddBytes(four);
+      }
 #pragma GCC unroll 16
-        for (int i = 0; i < kCount; ++i) {
-          const B product = Pairs::Add32(Pairs::MulPairs(even, Pairs::Set32(query[i])),
-                                         Pairs::MulPairs(odd, Pairs::Set32(query[kCount + i])));
+      for (int i = 0; i < kCount; ++i) {
+        const B of_even = Pairs::Set32(query[i]);
+        const B of_odd = Pairs::Set32(query[kCount + i]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) {
+          const B product =
+              Pairs::Add32(Pairs::MulPairs(even[v], of_even), Pairs::MulPairs(odd[v], of_odd));
           totals[i][v] = Pairs::Add32(totals[i][v], product);
         }
       }

@@ -46,9 +46,11 @@ struct ScoreChunk {
   int batch;  // of probes
 };
 
-// Of one query over some tiles: the largest score, the sum of 2^(score - max).
+constexpr int32_t kScoreNone = -(1 << 30);  // below any product of codes
+
+// Of one query over some tiles: the largest product, the sum of 2^(scale * (product - top)).
 struct ScoreState {
-  float max;
+  int32_t top;
   float sum;
 };
 
@@ -61,13 +63,13 @@ struct ScoreKernels {
   // no candidate is.
   void (*sum)(const ScoreTile&, int32_t* row, float scale, ScoreState* state);
   void (*sum_keep)(const ScoreTile&, int32_t* row, float scale, ScoreState* state);
-  // out[token] += 2^(scale * row[token] - state.max) * state.sum.
+  // out[token] += 2^(scale * (row[token] - state.top)) * state.sum.
   void (*add)(const ScoreTile&, const int32_t* row, float scale, ScoreState, float* out);
   // out[token] = sum over rows of weight * row[token].
   void (*weigh)(const ScoreTile&, const float* rows, const float* weights, int n_rows, float* out);
-  // The maximum alone.
+  // The largest product alone.
   void (*top)(const ScoreTile&, const ScoreChunk&, ScoreState* states);
-  // out[token] = max(out[token], score - max) over the queries.
+  // out[token] = max(out[token], scale * (product - top)) over the queries.
   void (*shift)(const ScoreTile&, const ScoreChunk&, const ScoreState* states, float* out);
   void (*exp2)(float* x, int64_t n);
 };

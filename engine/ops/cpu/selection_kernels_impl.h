@@ -74,7 +74,8 @@ struct MaximaImpl {
 
   static void MaxOf(const float* a, const float* b, int64_t n, float* out) {
     int64_t i = 0;
-    for (; i + kWidth <= n; i += kWidth) M::Store(out + i, M::Max(M::Load(a + i), M::Load(b + i)));
+    for (; i + kWidth <= n; i += kWidth)
+      M::Store(out + i, Isa::Larger(M::Load(a + i), M::Load(b + i)));
     for (; i < n; ++i) out[i] = a[i] > b[i] ? a[i] : b[i];
   }
 

@@ -12,6 +12,7 @@ struct Portable {
   using I = VectorTypes<kWidth>::I;
 
   static inline V MulAdd(V a, V b, V c) { return a * b + c; }
+  static inline V Larger(V a, V b) { return a > b ? a : b; }
   static inline float SumOf(V v) { return (v[0] + v[2]) + (v[1] + v[3]); }
   // Lane r: the sum of rows[r].
   static inline V SumRows(const V* rows) {

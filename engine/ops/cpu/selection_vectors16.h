@@ -15,6 +15,7 @@ struct SelectionVectors16 {
   using I = VectorTypes<kWidth>::I;
 
   static inline V MulAdd(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+  static inline V Larger(V a, V b) { return _mm512_max_ps(a, b); }
 
   static inline __m512 SumPairs(__m512 a, __m512 b) {
     return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
