@@ -177,6 +177,20 @@ grpc::Status GenerationClient::Chat(const v1::ChatRequest& request,
   return stub_->Chat(context.get(), request, response);
 }
 
+grpc::Status GenerationClient::Tokenize(const v1::TokenizeRequest& request,
+                                        const CallOptions& call,
+                                        v1::TokenizeResponse* response) {
+  CallContext context(call);
+  return stub_->Tokenize(context.get(), request, response);
+}
+
+grpc::Status GenerationClient::Detokenize(const v1::DetokenizeRequest& request,
+                                          const CallOptions& call,
+                                          v1::DetokenizeResponse* response) {
+  CallContext context(call);
+  return stub_->Detokenize(context.get(), request, response);
+}
+
 grpc::Status GenerationClient::CountTokens(const v1::CountTokensRequest& request,
                                            const CallOptions& call,
                                            v1::CountTokensResponse* response) {

@@ -64,6 +64,12 @@ class GenerationClient {
   grpc::Status Chat(const v1::ChatRequest& request,
                     const CallOptions& call,
                     v1::ChatResponse* response);
+  grpc::Status Tokenize(const v1::TokenizeRequest& request,
+                        const CallOptions& call,
+                        v1::TokenizeResponse* response);
+  grpc::Status Detokenize(const v1::DetokenizeRequest& request,
+                          const CallOptions& call,
+                          v1::DetokenizeResponse* response);
   grpc::Status CountTokens(const v1::CountTokensRequest& request,
                            const CallOptions& call,
                            v1::CountTokensResponse* response);

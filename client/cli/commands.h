@@ -40,5 +40,6 @@ Command AddCountTokensCommand(CLI::App* app);
 Command AddModelCommand(CLI::App* app);
 Command AddHealthCommand(CLI::App* app);
 Command AddBenchCommand(CLI::App* app);
+Command AddEvalCommand(CLI::App* app);
 
 }  // namespace keyhole::cli

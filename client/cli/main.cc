@@ -59,6 +59,7 @@ int Run(int argc, char** argv) {
   add("model", "show the served model and its limits", AddModelCommand);
   add("health", "ask whether the server can take calls", AddHealthCommand);
   add("bench", "measure latency and throughput", AddBenchCommand);
+  add("eval", "measure what is found in long prompts, by length and policy", AddEvalCommand);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
