@@ -119,6 +119,9 @@ grpc::Status GenerationClient::Create(const ClientOptions& options,
   if (!options.token_file.empty() && !tls) {
     return {grpc::StatusCode::INVALID_ARGUMENT, "a token is only sent over TLS: give --ca too"};
   }
+  if (options.target.empty()) {
+    return {grpc::StatusCode::INVALID_ARGUMENT, "the server's address is empty"};
+  }
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
   if (tls) {
     grpc::SslCredentialsOptions ssl;

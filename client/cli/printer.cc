@@ -103,8 +103,11 @@ int ReportFailure(const grpc::Status& status) {
     return kInterrupted;
   }
   const CallError error = DescribeError(status);
+  // Without a reason it is not the server that speaks, but the connection.
+  const bool no_connection = error.code == grpc::StatusCode::UNAVAILABLE && error.reason.empty();
   fmt::print(stderr,
-             "keyhole: {}{}\n",
+             "keyhole: {}{}{}\n",
+             no_connection ? "no connection to the server: " : "",
              error.message,
              error.reason.empty() ? "" : absl::StrCat(" [", error.reason, "]"));
   return ExitCodeOf(error.code);

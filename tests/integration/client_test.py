@@ -86,6 +86,7 @@ class ClientTest(unittest.TestCase):
             (2, ("generate", "--prompt-file", "/"), {}),
             (2, ("generate", "a", "--prompt-file", "b"), {}),
             (2, ("--token-file", "t", "generate", "a"), {}),
+            (2, ("--server", "", "generate", "a"), {}),
             (3, ("generate", "a"), {"address": NOBODY}),
             (4, ("generate", "a", "--temperature", "9"), {}),
             (4, ("generate",), {"text": long_text}),
@@ -113,7 +114,7 @@ class ClientTest(unittest.TestCase):
         server.signal(signal.SIGKILL)
         _, errors = client.communicate(timeout=30)
         self.assertEqual(client.returncode, 3, errors)
-        self.assertTrue(errors.strip())
+        self.assertIn("no connection to the server", errors)
 
     def test_ctrl_c_cancels_on_the_server(self):
         command = [str(CLIENT), "--server", self.server.address, "generate", "Go on", "--ignore-eos", "-n", "8000"]
