@@ -74,7 +74,7 @@ class SelectiveReference(Reference):
         probes = torch.stack([part.mean(1) for part in q.split(self.settings.probe_span, 1)], 1)
         probes = self._rotate(probes, [self.settings.query_distance]) * self.config.attention_factor
         logits = torch.einsum("kgpd,ktd->kgpt", self._grouped(probes), keys) / np.sqrt(self.config.head_dim)
-        return torch.softmax(logits, -1).sum((0, 1)).amax(0)
+        return torch.softmax(logits, -1).sum((0, 1)).amax(0).to(torch.float32)  # equal keys: equal scores
 
     def _top_rows(self, scores):
         """Indices of the `selected` best, ascending, after each score spread to its neighbours; ties to the smaller."""
