@@ -1,0 +1,28 @@
+// Selection kernels for AVX-512 without VNNI.
+#include <immintrin.h>
+
+#include "engine/ops/cpu/selection_dot_pairs.h"
+#include "engine/ops/cpu/selection_kernels_impl.h"
+#include "engine/ops/cpu/selection_vectors16.h"
+
+namespace keyhole {
+namespace {
+
+struct Avx512Pairs {
+  using B = __m512i;
+
+  static inline B Load(const unsigned char* p) { return _mm512_load_si512(p); }
+  static inline B EvenBytes(B b) { return _mm512_and_si512(b, _mm512_set1_epi16(255)); }
+  static inline B OddBytes(B b) { return _mm512_srli_epi16(b, 8); }
+  static inline B MulPairs(B a, B b) { return _mm512_madd_epi16(a, b); }
+  static inline B Add32(B a, B b) { return _mm512_add_epi32(a, b); }
+  static inline B Set32(int x) { return _mm512_set1_epi32(x); }
+};
+
+struct Avx512 : SelectionVectors16, SelectionDotPairs<Avx512Pairs> {};
+
+}  // namespace
+
+SelectionKernels SelectionKernelsAvx512() { return MakeSelectionKernels<Avx512>(); }
+
+}  // namespace keyhole

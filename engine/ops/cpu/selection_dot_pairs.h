@@ -1,0 +1,54 @@
+// Integer products with instructions that multiply pairs of 16-bit numbers, which never saturate:
+// even and odd bytes of the digests apart. Part of selection_kernels_impl.h.
+#pragma once
+
+#include "engine/ops/cpu/selection_kernels.h"
+
+namespace keyhole {
+namespace {
+
+// `Pairs` gives a vector of bytes B and its instructions.
+template <class Pairs>
+struct SelectionDotPairs {
+  using B = typename Pairs::B;
+  static constexpr int kBytes = static_cast<int>(sizeof(B));
+  static constexpr int kVectors = 4 * kScoreBlock / kBytes;
+  static constexpr int kWords = 2;
+
+  template <int kCount, class I>
+  static inline __attribute__((always_inline)) void Dot(const unsigned char* digests,
+                                                        int n_quads,
+                                                        const int32_t* codes,
+                                                        const int32_t* start,
+                                                        I (*sums)[kVectors]) {
+    B totals[kCount][kVectors];
+#pragma GCC unroll 16
+    for (int i = 0; i < kCount; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) totals[i][v] = Pairs::Set32(start[i]);
+    }
+    for (int quad = 0; quad < n_quads; ++quad) {
+      const int32_t* query = codes + quad * kWords * kCount;
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const B four = Pairs::Load(digests + 64 * quad + kBytes * v);
+        const B even = Pairs::EvenBytes(four);
+        const B odd = Pairs::OddBytes(four);
+#pragma GCC unroll 16
+        for (int i = 0; i < kCount; ++i) {
+          const B product = Pairs::Add32(Pairs::MulPairs(even, Pairs::Set32(query[i])),
+                                         Pairs::MulPairs(odd, Pairs::Set32(query[kCount + i])));
+          totals[i][v] = Pairs::Add32(totals[i][v], product);
+        }
+      }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kCount; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sums[i][v] = reinterpret_cast<I>(totals[i][v]);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace keyhole

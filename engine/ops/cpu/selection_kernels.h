@@ -1,0 +1,89 @@
+// Kernels of selection, one set per instruction set. Plain C++: see attend_kernels_impl.h.
+//
+// Scores are made tile by tile: some blocks of 16 tokens, a vector lane per token. Products of
+// codes are exact, and sums over tokens keep 16 partial sums for every vector width, so that levels
+// agree but for what they may fuse.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace keyhole {
+
+constexpr int kScoreBlock = 16;       // tokens: kDigestBlockTokens
+constexpr int kScoreTileBlocks = 32;  // at most, of a tile
+constexpr int kScoreAheadBlocks = 4;  // fetched into the cache before they are needed
+// Between rows of a tile's products; the padding keeps rows out of one another's cache sets.
+constexpr int kScoreStride = kScoreBlock * kScoreTileBlocks + 16;
+constexpr int kScoreMaxQueries = 8;  // of a chunk, at any level
+
+struct DigestTask {
+  const float* key;  // [in_dim]
+  const float* map;  // [rank, in_dim]
+  int rank;          // a multiple of 4
+  int in_dim;
+  unsigned char* out;  // first of rank / 4 words of four codes, 64 bytes apart
+};
+
+struct ScoreTile {
+  const unsigned char* const* blocks;  // [n_blocks + kScoreAheadBlocks]
+  int n_blocks;
+  int first;  // of the tile's 16 * n_blocks tokens those in [first, end) are candidates
+  int end;
+  int n_quads;  // rank / 4
+};
+
+// Some queries that meet one group.
+struct ScoreChunk {
+  ptrdiff_t group_offset;  // bytes from a block's begin
+  const int32_t* codes;    // [n_quads][words][count]; one word: four codes; two words: codes 0 and
+                           // 2, codes 1 and 3, in 16 bits each
+  const int32_t* start;    // [count]: -kDigestBias * sum of the codes
+  const float* scales;     // [count]
+  int count;
+  int row;    // of the first query, where rows of products are written
+  int query;  // the first one, in the order of packing
+  int batch;  // of probes
+};
+
+// Of one query over some tiles: the largest score, the sum of 2^(score - max).
+struct ScoreState {
+  float max;
+  float sum;
+};
+
+struct ScoreKernels {
+  int max_queries;  // of a chunk
+  int words;        // of ScoreChunk::codes
+  // rows[chunk.row + i][token] = product with query i.
+  void (*products)(const ScoreTile&, const ScoreChunk*, int n_chunks, int32_t* rows);
+  // Adds a row of products to `state`; `sum_keep` replaces them by the terms of the sum, 0 where
+  // no candidate is.
+  void (*sum)(const ScoreTile&, int32_t* row, float scale, ScoreState* state);
+  void (*sum_keep)(const ScoreTile&, int32_t* row, float scale, ScoreState* state);
+  // out[token] += 2^(scale * row[token] - state.max) * state.sum.
+  void (*add)(const ScoreTile&, const int32_t* row, float scale, ScoreState, float* out);
+  // out[token] = sum over rows of weight * row[token].
+  void (*weigh)(const ScoreTile&, const float* rows, const float* weights, int n_rows, float* out);
+  // The maximum alone.
+  void (*top)(const ScoreTile&, const ScoreChunk&, ScoreState* states);
+  // out[token] = max(out[token], score - max) over the queries.
+  void (*shift)(const ScoreTile&, const ScoreChunk&, const ScoreState* states, float* out);
+  void (*exp2)(float* x, int64_t n);
+};
+
+struct SelectionKernels {
+  void (*digest)(const DigestTask&);
+  ScoreKernels score;
+  // out[i] = max(a[i], b[i]); `out` may be `a`, and then `b` may be a later part of it.
+  void (*max_of)(const float* a, const float* b, int64_t n, float* out);
+  // Writes first + i where x[i] >= bound, ascending; returns how many.
+  int64_t (*rows_from)(const float* x, int64_t n, float bound, int32_t first, int32_t* rows);
+};
+
+SelectionKernels SelectionKernelsPortable();
+SelectionKernels SelectionKernelsAvx2();
+SelectionKernels SelectionKernelsAvx512();
+SelectionKernels SelectionKernelsAvx512Vnni();
+
+}  // namespace keyhole

@@ -1,0 +1,64 @@
+#include "engine/ops/max_pool.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "engine/ops/cpu/selection_dispatch.h"
+#include "engine/ops/tensor_check.h"
+
+namespace keyhole {
+namespace {
+
+constexpr std::int64_t kTile = 4096;       // with its neighbours it stays in the nearest cache
+constexpr std::int64_t kTilesPerTask = 4;  // a few microseconds
+
+// out[begin, end): maxima over windows of 1, 2, 4 ... values, then two that overlap.
+void PoolTile(const SelectionKernels& kernels,
+              std::span<const float> in,
+              std::int64_t eps,
+              std::int64_t begin,
+              std::vector<float>& values,
+              std::span<float> out) {
+  const auto size = static_cast<std::int64_t>(in.size());
+  const std::int64_t first = std::max<std::int64_t>(begin - eps, 0);
+  const std::int64_t end = begin + static_cast<std::int64_t>(out.size());
+  const std::int64_t last = std::min(end + eps, size);
+  values.assign(end - begin + 2 * eps, -std::numeric_limits<float>::infinity());
+  std::copy(in.begin() + first, in.begin() + last, values.begin() + (first - (begin - eps)));
+  const std::int64_t window = 2 * eps + 1;
+  auto n = static_cast<std::int64_t>(values.size());
+  std::int64_t width = 1;
+  for (; 2 * width <= window; width *= 2) {
+    n -= width;
+    kernels.max_of(values.data(), values.data() + width, n, values.data());
+  }
+  kernels.max_of(values.data(),
+                 values.data() + (window - width),
+                 static_cast<std::int64_t>(out.size()),
+                 out.data());
+}
+
+}  // namespace
+
+void MaxPool(Device& device, std::span<const float> in, std::int32_t eps, std::span<float> out) {
+  constexpr std::string_view kOp = "MaxPool";
+  CheckOp(in.size() == out.size(), kOp, "sizes differ");
+  CheckOp(eps >= 0, kOp, "eps is negative");
+  CheckOp(in.empty() || in.data() != out.data(), kOp, "out is in");
+  if (in.empty()) return;
+  const auto size = static_cast<std::int64_t>(in.size());
+  const std::int64_t reach = std::min<std::int64_t>(eps, size - 1);
+  const std::int64_t tile = std::max(kTile, 8 * reach);
+  const std::int64_t per_task = tile * kTilesPerTask;
+  const SelectionKernels kernels = SelectionKernelsFor(device.cpu_level());
+  device.pool().ParallelFor((size + per_task - 1) / per_task, [&](std::int64_t task) {
+    std::vector<float> values;
+    const std::int64_t end = std::min((task + 1) * per_task, size);
+    for (std::int64_t begin = task * per_task; begin < end; begin += tile) {
+      PoolTile(kernels, in, reach, begin, values, out.subspan(begin, std::min(tile, end - begin)));
+    }
+  });
+}
+
+}  // namespace keyhole

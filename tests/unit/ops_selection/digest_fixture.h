@@ -1,0 +1,68 @@
+// Sequences with random digests in pages of mixed order.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "engine/device/cpu_features.h"
+#include "engine/kv/digest_store.h"
+#include "engine/kv/kv_layout.h"
+
+namespace keyhole {
+
+inline std::vector<CpuLevel> AvailableLevels() {
+  std::vector<CpuLevel> levels;
+  for (int i = 0; i <= static_cast<int>(DetectCpuLevel()); ++i) {
+    levels.push_back(static_cast<CpuLevel>(i));
+  }
+  return levels;
+}
+
+inline std::string LevelTestName(const testing::TestParamInfo<CpuLevel>& info) {
+  return std::string(CpuLevelName(info.param));
+}
+
+inline std::vector<PageId> ShuffledPages(std::int32_t n_pages, std::mt19937& random) {
+  std::vector<PageId> pages(n_pages);
+  std::iota(pages.begin(), pages.end(), 0);
+  std::shuffle(pages.begin(), pages.end(), random);
+  return pages;
+}
+
+inline std::int32_t CodeAt(const DigestStore& store,
+                           std::int32_t slot,
+                           const std::vector<PageId>& pages,
+                           std::int32_t row,
+                           std::int32_t group,
+                           std::int32_t dim) {
+  const DigestLayout& layout = store.layout();
+  const std::uint8_t* at = store.Slot(pages[row / layout.page_size], slot);
+  return at[layout.offset(row % layout.page_size, group, dim)] - kDigestBias;
+}
+
+struct DigestSequence {
+  DigestSequence(const DigestLayout& layout, std::int32_t n, unsigned seed) : n_rows(n) {
+    std::mt19937 random(seed);
+    const std::int32_t n_pages = std::max(PagesForTokens(n, layout.page_size), 1);
+    pages = ShuffledPages(n_pages + 3, random);
+    store = DigestStore::Create(layout, n_pages + 3).value();
+    pages.resize(n_pages);
+    std::uniform_int_distribution<int> byte(1, 255);
+    for (const PageId page : pages) {
+      std::uint8_t* at = store->Slot(page, 0);
+      std::generate_n(at, layout.page_bytes(), [&] { return byte(random); });
+    }
+  }
+
+  std::int32_t n_rows;
+  std::vector<PageId> pages;
+  std::unique_ptr<DigestStore> store;
+};
+
+}  // namespace keyhole
