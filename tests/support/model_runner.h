@@ -64,7 +64,9 @@ class ModelRunner {
   // Its pages are not neighbours.
   std::int32_t AddSequence(const RunnerSequence& sequence);
   std::int32_t AddSequence(std::int32_t capacity) {
-    return AddSequence(RunnerSequence{.capacity = capacity});
+    RunnerSequence sequence;
+    sequence.capacity = capacity;
+    return AddSequence(sequence);
   }
 
   // One step over several sequences. Logits [rows, vocab_size] in the order of `slices`, valid

@@ -117,10 +117,11 @@ absl::StatusOr<SelectiveResult> RunSelectiveCase(const GoldenFile& golden,
   KEYHOLE_ASSIGN_OR_RETURN(const auto runner, ModelRunner::Create(std::move(source), options));
   const std::span<const TokenId> prompt = golden.Ints(c.name + ".prompt");
   const std::span<const TokenId> greedy = golden.Ints(c.name + ".greedy");
-  const std::int32_t sequence =
-      runner->AddSequence({.capacity = options.n_tokens,
-                           .prompt_len = static_cast<std::int32_t>(prompt.size()),
-                           .selection = {.profile = AttentionProfile::kRecall}});
+  RunnerSequence start;
+  start.capacity = options.n_tokens;
+  start.prompt_len = static_cast<std::int32_t>(prompt.size());
+  start.selection.profile = AttentionProfile::kRecall;
+  const std::int32_t sequence = runner->AddSequence(start);
   Comparison comparison(golden, c.name);
   const auto append = [&](std::span<const TokenId> tokens) -> absl::Status {
     const RunnerSlice slice = {sequence, tokens};
