@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/model/load_model.h"
+#include "engine/model/rope_table.h"
 #include "engine/selection/policy_registry.h"
 #include "engine/selection_setup.h"
 #include "engine/status_macros.h"
