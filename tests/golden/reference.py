@@ -51,9 +51,9 @@ class Reference:
         head_norm = self.weights.get(f"model.layers.{layer}.self_attn.{name}_norm.weight")
         return y if head_norm is None else self._norm(y, head_norm)
 
-    def _rotate(self, x, first):
-        """Rotary embedding of x [heads, n, head_dim] whose first token has position `first`."""
-        angle = np.outer(np.arange(first, first + x.shape[1]), self.config.inv_freq)
+    def _rotate(self, x, positions):
+        """Rotary embedding of x [heads, n, head_dim] at `positions` [n]."""
+        angle = np.outer(positions, self.config.inv_freq)
         cos = torch.from_numpy(np.cos(angle) * self.config.attention_factor).to(self.dtype)
         sin = torch.from_numpy(np.sin(angle) * self.config.attention_factor).to(self.dtype)
         low, high = x.chunk(2, -1)
@@ -62,8 +62,9 @@ class Reference:
     def _attention(self, x, layer):
         c = self.config
         n, past = x.shape[0], self.length
-        q = self._rotate(self._heads(x, layer, "q", c.n_heads), past)
-        k = self._rotate(self._heads(x, layer, "k", c.n_kv_heads), past)
+        positions = np.arange(past, past + n)
+        q = self._rotate(self._heads(x, layer, "q", c.n_heads), positions)
+        k = self._rotate(self._heads(x, layer, "k", c.n_kv_heads), positions)
         v = self._heads(x, layer, "v", c.n_kv_heads)
         self.keys[layer] = torch.cat([self.keys[layer], k], 1)
         self.values[layer] = torch.cat([self.values[layer], v], 1)

@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "engine/model/load_model.h"
+#include "engine/model/rope_table.h"
 #include "engine/selection/policy_registry.h"
+#include "engine/selection_setup.h"
 #include "engine/status_macros.h"
 
 namespace keyhole {
@@ -37,17 +39,49 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(
   parts.device = &runner->device_;
   parts.store = runner->store_.get();
   parts.max_context = options.n_tokens;
-  KEYHOLE_ASSIGN_OR_RETURN(parts.policy, MakeSelectionPolicy("full"));
+  parts.attention = options.attention;
+  parts.attention.distances.chunk_size = options.chunk_size;
+  parts.rope = std::make_unique<const RopeTable>(
+      config, RopePositions(options.attention, options.selection, options.n_tokens));
+  KEYHOLE_ASSIGN_OR_RETURN(parts.policy, runner->MakePolicy(config, parts.rope->rows()));
   KEYHOLE_ASSIGN_OR_RETURN(runner->model_, LoadModel(std::move(parts)));
   return runner;
 }
 
-std::int32_t ModelRunner::AddSequence(std::int32_t capacity) {
-  Sequence& sequence = sequences_.emplace_back();
-  for (std::int32_t i = PagesForTokens(capacity, options_.page_size); i > 0; --i) {
-    sequence.pages.push_back(--next_page_);
+absl::StatusOr<std::unique_ptr<SelectionPolicy>> ModelRunner::MakePolicy(const ModelConfig& config,
+                                                                         RopeRows rope) {
+  PolicyParts parts = options_.selection;
+  parts.n_heads = static_cast<std::int32_t>(config.n_heads);
+  parts.n_kv_heads = static_cast<std::int32_t>(config.n_kv_heads);
+  parts.head_dim = static_cast<std::int32_t>(config.head_dim);
+  parts.store = store_.get();
+  parts.positions = options_.attention.positions;
+  parts.rope = rope;
+  if (parts.maps != nullptr) {
+    KEYHOLE_ASSIGN_OR_RETURN(
+        digests_,
+        DigestStore::Create(DigestLayoutOf(*parts.maps, options_.page_size), store_->n_pages()));
+    parts.digests = digests_.get();
   }
-  sequence.tokens.reserve(capacity);
+  KEYHOLE_ASSIGN_OR_RETURN(auto policy, MakeSelectionPolicy(options_.policy, parts));
+  if (options_.wrap_policy) policy = options_.wrap_policy(std::move(policy));
+  return policy;
+}
+
+std::int32_t ModelRunner::AddSequence(const RunnerSequence& options) {
+  Sequence sequence;
+  if (options.shared_tokens > 0) {
+    const Sequence& from = sequences_[options.shared_from];
+    sequence.pages.assign(from.pages.begin(),
+                          from.pages.begin() + options.shared_tokens / options_.page_size);
+    sequence.tokens.assign(from.tokens.begin(), from.tokens.begin() + options.shared_tokens);
+  }
+  const std::size_t n_pages = PagesForTokens(options.capacity, options_.page_size);
+  while (sequence.pages.size() < n_pages) sequence.pages.push_back(--next_page_);
+  sequence.tokens.reserve(options.capacity);
+  sequence.prompt_len = options.prompt_len;
+  sequence.request.selection = options.selection;
+  sequences_.push_back(std::move(sequence));
   return static_cast<std::int32_t>(sequences_.size()) - 1;
 }
 
@@ -59,7 +93,7 @@ void ModelRunner::AddSlice(const RunnerSlice& slice, ModelInput& input) {
   out.q_len = static_cast<std::int32_t>(slice.tokens.size());
   out.kv_len = static_cast<std::int32_t>(sequence.tokens.size());
   out.pages = sequence.pages;
-  out.request = &request_;
+  out.request = &sequence.request;
   out.sample = true;
   // The last row comes from `sample`.
   out.prompt_logprob_count = slice.all_logits ? out.q_len - 1 : 0;
@@ -68,7 +102,8 @@ void ModelRunner::AddSlice(const RunnerSlice& slice, ModelInput& input) {
     input.token_ids.push_back(token);
     sequence.tokens.push_back(token);
   }
-  out.prompt_len = static_cast<std::int32_t>(sequence.tokens.size());
+  out.prompt_len = sequence.prompt_len > 0 ? sequence.prompt_len
+                                           : static_cast<std::int32_t>(sequence.tokens.size());
   out.tokens = sequence.tokens;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -9,12 +10,16 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/attention/selective_attention.h"
 #include "engine/batch/model_input.h"
 #include "engine/device/device.h"
 #include "engine/engine_config.h"
+#include "engine/kv/digest_store.h"
 #include "engine/kv/host_store.h"
 #include "engine/model/model.h"
 #include "engine/model/weight_source.h"
+#include "engine/selection/policy_parts.h"
+#include "engine/selection/selection_policy.h"
 
 namespace keyhole {
 
@@ -26,6 +31,21 @@ struct RunnerOptions {
   std::int32_t chunk_size = 512;
   std::int32_t n_tokens = 0;  // room of all sequences together
   std::int32_t page_size = 64;
+
+  std::string policy = "full";
+  AttentionSettings attention = {};
+  PolicyParts selection = {};  // what the model or its memory decides is filled in
+  // Puts a double around the policy; empty: none.
+  std::function<std::unique_ptr<SelectionPolicy>(std::unique_ptr<SelectionPolicy>)> wrap_policy;
+};
+
+struct RunnerSequence {
+  std::int32_t capacity = 0;       // tokens
+  std::int32_t prompt_len = 0;     // 0: every token is the prompt's
+  SelectionParams selection = {};  // the request's wishes
+  // So many first tokens, a multiple of page_size, come with their pages from another sequence.
+  std::int32_t shared_tokens = 0;
+  std::int32_t shared_from = 0;
 };
 
 // Tokens to append to one sequence in one step.
@@ -38,12 +58,16 @@ struct RunnerSlice {
 // Every error and every failed sequence is an error of the call.
 class ModelRunner {
  public:
-  // Policy `full`, native positions.
   static absl::StatusOr<std::unique_ptr<ModelRunner>> Create(
       std::shared_ptr<const WeightSource> source, const RunnerOptions& options);
 
-  // An empty sequence with room for `capacity` tokens. Its pages are not neighbours.
-  std::int32_t AddSequence(std::int32_t capacity);
+  // Its pages are not neighbours.
+  std::int32_t AddSequence(const RunnerSequence& sequence);
+  std::int32_t AddSequence(std::int32_t capacity) {
+    RunnerSequence sequence;
+    sequence.capacity = capacity;
+    return AddSequence(sequence);
+  }
 
   // One step over several sequences. Logits [rows, vocab_size] in the order of `slices`, valid
   // until the next call.
@@ -65,18 +89,22 @@ class ModelRunner {
   struct Sequence {
     std::vector<PageId> pages;
     std::vector<TokenId> tokens;
+    std::int32_t prompt_len = 0;
+    Request request;
   };
 
   ModelRunner(const RunnerOptions& options, std::unique_ptr<HostStore> store);
+  absl::StatusOr<std::unique_ptr<SelectionPolicy>> MakePolicy(const ModelConfig& config,
+                                                              RopeRows rope);
   void AddSlice(const RunnerSlice& slice, ModelInput& input);
 
   RunnerOptions options_;
   Device device_;
   std::unique_ptr<HostStore> store_;
+  std::unique_ptr<DigestStore> digests_;
   std::unique_ptr<Model> model_;
   std::vector<Sequence> sequences_;
   PageId next_page_;
-  Request request_;
   StepTimings timings_;
 };
 
