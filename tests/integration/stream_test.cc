@@ -69,7 +69,8 @@ constexpr int kPieceBytes = 256 << 10;
 constexpr int kPieces = 24;
 
 TEST_F(ScriptedStreamTest, AReaderThatStopsIsCancelledAloneAndLearnsWhy) {
-  Serve({.stall = absl::Milliseconds(300), .outbox_bytes = std::size_t{16} << 20});
+  // A second between being cancelled and being cut off, for the client to begin reading.
+  Serve({.stall = absl::Seconds(2), .outbox_bytes = std::size_t{16} << 20});
   sink_->OnStarted({.request_id = 1});
   for (int i = 0; i < kPieces; ++i) {
     sink_->OnChunk(Chunk(std::string(kPieceBytes, 'x')));

@@ -92,6 +92,19 @@ TEST(RequestRegistryTest, EntriesLiveUntilBothSidesAreDone) {
   EXPECT_TRUE(registry.WaitEmpty(absl::Now()));
 }
 
+TEST(RequestRegistryTest, WhatTheEngineIsDoneWithDelaysNobody) {
+  RequestRegistry registry(kLimits);
+  const RequestId over = *registry.Open("");
+  ASSERT_TRUE(registry.Admit(over, Prompt(50)).ok());
+  registry.OnStarted(over);
+  registry.OnPrefill(over, 40, /*tokens_per_second=*/10);
+  registry.EngineDone(over);  // its last event is still on its way
+  const RequestId id = *registry.Open("");
+  RequestRegistry::Candidate candidate = Prompt(20);
+  candidate.time_left = absl::Seconds(2);
+  EXPECT_TRUE(registry.Admit(id, candidate).ok());
+}
+
 TEST(RequestRegistryTest, CancelIsNewsOnce) {
   RequestRegistry registry(kLimits);
   const RequestId id = *registry.Open("");

@@ -404,6 +404,68 @@ TEST_F(StepLoopTest, DeadlinesAreCheckedAgainstWhatIsToCompute) {
   EXPECT_EQ(ReasonOf(cold), reason::kDeadlineUnattainable);
 }
 
+TEST_F(StepLoopTest, ATokenThatNobodyAskedForFailsItsSequence) {
+  class Eager final : public StepExecutor {
+   public:
+    absl::StatusOr<StepResult> Run(const ModelInput& input) override {
+      StepResult result;
+      for (const SequenceSlice& slice : input.sequences) {
+        SequenceResult& sequence = result.sequences.emplace_back();
+        sequence.id = slice.id;
+        sequence.sampled = !slice.sample;
+      }
+      return result;
+    }
+  } eager;
+  ManualRunner runner(&eager);
+  StepLoop loop(SchedulerLimits{.chunk_size = 8, .page_size = 4},
+                StepLoopContext{.clock = &clock_,
+                                .pool = &pool_,
+                                .runner = &runner,
+                                .output = &output_,
+                                .registry = registry_.get(),
+                                .observer = nullptr,
+                                .end_tokens = {},
+                                .prefix_cache = {}});
+  const RequestId early = Arrive(20);  // a token in mid-prompt
+  const RequestId missing = Arrive(3);
+  loop.Turn(std::exchange(mail_, {}));
+  while (!output_.ends.contains(early) || !output_.ends.contains(missing)) {
+    ASSERT_TRUE(runner.running());
+    runner.Complete();
+    loop.Turn({});
+  }
+  EXPECT_EQ(ReasonOf(early), reason::kInternal);
+  EXPECT_EQ(ReasonOf(missing), reason::kInternal);
+}
+
+TEST_F(StepLoopTest, TheNextTurnIsDueAtTheFirstDeadlineOfAll) {
+  EXPECT_EQ(loop_->next_deadline(), absl::InfiniteFuture());
+  Request request;
+  request.deadline = clock_.Now() + absl::Seconds(9);
+  request.stopping.time_limit = absl::Seconds(7);
+  Arrive(3, request);
+  Turn();
+  EXPECT_EQ(loop_->next_deadline(), clock_.Now() + absl::Seconds(7));
+  mail_.drain_deadline = clock_.Now() + absl::Seconds(5);
+  Turn();
+  EXPECT_EQ(loop_->next_deadline(), clock_.Now() + absl::Seconds(5));
+}
+
+TEST_F(StepLoopTest, AdmissionLearnsTheSpeedOfPrefill) {
+  Arrive(8);
+  Turn();
+  clock_.Advance(absl::Seconds(2));
+  runner_->Complete();
+  Turn();  // 8 tokens in 2 s
+  const RequestId id = *registry_->Open("");
+  RequestRegistry::Candidate candidate{
+      .prompt_len = 12, .max_output = 1, .time_left = absl::Milliseconds(2900)};
+  EXPECT_EQ(GetErrorDetail(registry_->Admit(id, candidate)).reason, reason::kDeadlineUnattainable);
+  candidate.time_left = absl::Milliseconds(3100);
+  EXPECT_TRUE(registry_->Admit(id, candidate).ok());
+}
+
 TEST_F(StepLoopTest, EndAllLeavesNothing) {
   const RequestId running = Arrive(3);
   const RequestId waiting = Arrive(52);

@@ -35,6 +35,32 @@ TEST(TextWorkersTest, DeliveriesFlowWhileWorkIsLong) {
   gate.set_value();
 }
 
+TEST(TextWorkersTest, WorkNeverTakesTheLastThread) {
+  std::promise<void> gate;
+  std::shared_future<void> open = gate.get_future().share();
+  std::atomic<int> running = 0;
+  {
+    TextWorkers workers(3, 8);
+    std::promise<void> two_run;
+    for (int i = 0; i < 6; ++i) {
+      EXPECT_TRUE(workers.TryRun([&] {
+        if (++running == 2) two_run.set_value();
+        open.wait();
+      }));
+    }
+    two_run.get_future().wait();
+    // Deliveries still run one after the other on the thread that is left.
+    for (int i = 0; i < 3; ++i) {
+      std::promise<void> delivered;
+      workers.Deliver([&] { delivered.set_value(); });
+      delivered.get_future().wait();
+    }
+    EXPECT_EQ(running, 2);  // begun; none has ended
+    gate.set_value();
+  }
+  EXPECT_EQ(running, 6);
+}
+
 TEST(TextWorkersTest, CloseWorkWaitsForWorkAndRefusesMore) {
   std::atomic<int> done = 0;
   TextWorkers workers(2, 100);
