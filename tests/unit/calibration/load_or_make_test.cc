@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "engine/calibration/calibration_file.h"
 #include "tests/unit/calibration/some_calibration.h"
@@ -25,14 +26,19 @@ class LoadOrMakeTest : public ::testing::Test {
 
   absl::StatusOr<Calibration> Run(const std::string& path) {
     made_ = false;
+    warnings_.clear();
     return LoadOrMakeCalibration(
-        path, settings_, [this](std::string_view, double) { made_ = true; });
+        path,
+        settings_,
+        [this](std::string_view, double) { made_ = true; },
+        [this](std::string_view text) { warnings_.emplace_back(text); });
   }
 
   TemporaryDirectory directory_;
   const std::string path_ = directory_.path() + "/c.safetensors";
   CalibrationSettings settings_;
   bool made_ = false;
+  std::vector<std::string> warnings_;
 };
 
 TEST_F(LoadOrMakeTest, MakesOneAndFindsItAgain) {
@@ -53,6 +59,8 @@ TEST_F(LoadOrMakeTest, WithoutAPathNothingIsStored) {
 TEST_F(LoadOrMakeTest, AFolderThatCannotBeWrittenIsNoError) {
   EXPECT_TRUE(Run(directory_.path() + "/none/c.safetensors").ok());
   EXPECT_TRUE(made_);
+  ASSERT_EQ(warnings_.size(), 1);
+  EXPECT_THAT(warnings_[0], HasSubstr("made again at the next start"));
 }
 
 TEST_F(LoadOrMakeTest, RefusesThatOfAnotherModel) {
