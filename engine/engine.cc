@@ -192,7 +192,8 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
   model.weights = config.model.weights;
   model.max_context = parts.model.max_context;
   model.attention = plan.attention;
-  parts.prefix_rules = PrefixRulesOf(plan.attention);
+  parts.chunking = ChunkingOf(config.selection, plan.traits, plan.attention);
+  parts.prefix_rules = PrefixRulesOf(plan.attention, parts.chunking);
   parts.cache_salt = PageIdentity(config, parts.model, plan.attention, plan.policy);
   auto executor =
       std::make_unique<LoadedExecutor>(config.threads, std::move(store), std::move(digests));

@@ -81,6 +81,7 @@ void DescribeSelection(const SelectionSettings& selection, std::vector<std::stri
   lines.push_back(OptionalLine("selection.selected", selection.selected));
   lines.push_back(OptionalLine("selection.proximity", selection.proximity));
   lines.push_back(Line("selection.probe_span", selection.probe_span));
+  lines.push_back(Line("selection.tail_chunk", selection.tail_chunk));
   lines.push_back(Line("selection.recall_interval", selection.recall_interval));
   lines.push_back(Line("selection.positions", Name(selection.positions)));
   lines.push_back(OptionalLine("selection.recall_distance", selection.recall_distance));
@@ -116,6 +117,7 @@ absl::Status Validate(const EngineConfig& config) {
       {"selection.selected", config.selection.selected.value_or(0), 0, kMaxTokens},
       {"selection.proximity", config.selection.proximity.value_or(0), 0, 1024},
       {"selection.probe_span", config.selection.probe_span, 1, 65536},
+      {"selection.tail_chunk", config.selection.tail_chunk, 0, 65536},
       {"selection.recall_interval", config.selection.recall_interval, 0, kMaxTokens},
       {"selection.recall_distance", config.selection.recall_distance.value_or(0), 0, kMaxTokens},
       {"scheduler.max_context", scheduler.max_context, 0, kMaxTokens},

@@ -46,6 +46,7 @@ struct SelectionSettings {
   std::optional<std::int32_t> selected;   // unset: the policy's own
   std::optional<std::int32_t> proximity;  // neighbours on a side that share a score; likewise
   std::int32_t probe_span = 64;           // queries of a chunk that one probe stands for
+  std::int32_t tail_chunk = 32;           // size of the chunks at a long prompt's end; 0: as others
   std::int32_t recall_interval = 64;      // decode selections between two recall samples; 0: none
   std::optional<PositionMode>
       positions;  // unset: native up to the trained length, rectified beyond

@@ -8,6 +8,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "engine/engine.h"
+#include "engine/request/sequence_positions.h"
 #include "engine/runtime/clock.h"
 #include "engine/runtime/prompt_encoder.h"
 #include "engine/runtime/step_executor.h"
@@ -25,6 +26,7 @@ struct EngineDependencies {
   std::int32_t n_pages = 0;
   std::int64_t page_bytes = 0;  // for the snapshot and the prefix cache
   std::string cache_salt;       // all that the rows of the same tokens depend on, requests aside
+  Chunking chunking;            // its chunk size is the scheduler's
   PrefixRules prefix_rules;     // its chunk size is the scheduler's
   absl::AnyInvocable<void(PageId)> on_page_free;  // engine thread; may be empty
   std::unique_ptr<const Clock> clock;             // null: the system's

@@ -67,16 +67,17 @@ std::string PageIdentity(const EngineConfig& config,
       "\n");
 }
 
-PrefixRules PrefixRulesOf(const AttentionSettings& attention) {
+PrefixRules PrefixRulesOf(const AttentionSettings& attention, const Chunking& chunking) {
   const DistanceSettings& distances = attention.distances;
-  return {.chunk_size = distances.chunk_size,
-          .positions = attention.positions,
-          .tail = distances.tail,
-          .tail_reads_more = attention.prefill_local < attention.sizes.local,
-          .default_profile = distances.default_profile,
-          .before_tail = distances.ProfileBeforeTail(),
-          .selected = attention.sizes.selected,
-          .max_selected = attention.max_selected};
+  return {
+      .chunk_size = distances.chunk_size,
+      .positions = attention.positions,
+      .tail = distances.tail,
+      .tail_reads_more = chunking.tail_chunk > 0 || attention.prefill_local < attention.sizes.local,
+      .default_profile = distances.default_profile,
+      .before_tail = distances.ProfileBeforeTail(),
+      .selected = attention.sizes.selected,
+      .max_selected = attention.max_selected};
 }
 
 }  // namespace keyhole

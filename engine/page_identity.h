@@ -6,6 +6,7 @@
 #include "engine/attention/selective_attention.h"
 #include "engine/engine.h"
 #include "engine/engine_config.h"
+#include "engine/request/sequence_positions.h"
 #include "engine/scheduler/prefix_rules.h"
 #include "engine/selection/policy_parts.h"
 
@@ -17,6 +18,6 @@ std::string PageIdentity(const EngineConfig& config,
                          const AttentionSettings& attention,
                          const PolicyParts& policy);
 
-PrefixRules PrefixRulesOf(const AttentionSettings& attention);
+PrefixRules PrefixRulesOf(const AttentionSettings& attention, const Chunking& chunking);
 
 }  // namespace keyhole

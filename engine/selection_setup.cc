@@ -48,6 +48,18 @@ PolicyParts ResolvePolicyParts(const SelectionSettings& settings,
   return parts;
 }
 
+Chunking ChunkingOf(const SelectionSettings& settings,
+                    const PolicyTraits& traits,
+                    const AttentionSettings& attention) {
+  const SelectionSizes& sizes = attention.sizes;
+  Chunking chunking;
+  chunking.chunk_size = attention.distances.chunk_size;
+  chunking.tail = attention.distances.tail;
+  if (traits.middle == MiddleRule::kBudget) chunking.tail_chunk = settings.tail_chunk;
+  chunking.long_prompt = sizes.initial + sizes.local + sizes.selected + chunking.tail;
+  return chunking;
+}
+
 DigestMaps TruncatingMaps(const ModelConfig& model, DigestForm form) {
   constexpr float kCodesPerUnit = 32;
   DigestMaps maps;

@@ -8,6 +8,7 @@
 #include "engine/engine_config.h"
 #include "engine/kv/digest_store.h"
 #include "engine/model/model_config.h"
+#include "engine/request/sequence_positions.h"
 #include "engine/selection/digest_maps.h"
 #include "engine/selection/policy_parts.h"
 #include "engine/selection/selection_policy.h"
@@ -26,6 +27,12 @@ PolicyParts ResolvePolicyParts(const SelectionSettings& settings,
                                const PolicyTraits& traits,
                                const ModelConfig& model,
                                PositionMode positions);
+
+// Short chunks at a prompt's end for policies that choose, where the prompt is long enough for them
+// to have a choice.
+Chunking ChunkingOf(const SelectionSettings& settings,
+                    const PolicyTraits& traits,
+                    const AttentionSettings& attention);
 
 // Maps that keep the leading dimensions of every head: for weights that mean nothing, so that
 // benchmarks of synthetic models do the work of selection.

@@ -126,6 +126,11 @@ void AddSelectionFlags(CLI::App* app, SelectionSettings* selection, RawFlags* ra
   app->add_option(
          "--probe-span", selection->probe_span, "Prefill queries that share one selection probe")
       ->group(kGroup);
+  app->add_option(
+         "--tail-chunk",
+         selection->tail_chunk,
+         "Prefill tokens of a step at the end of a long prompt, each with its own selection")
+      ->group(kGroup);
   app->add_option("--recall-interval",
                   selection->recall_interval,
                   "Decode selections between two comparisons with exact scores (0: none)")

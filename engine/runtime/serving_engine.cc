@@ -44,8 +44,10 @@ AdmissionLimits AdmissionLimitsOf(const EngineConfig& config, const EngineDepend
           .max_queued_tokens = config.scheduler.max_queued_tokens};
 }
 
-SchedulerLimits SchedulerLimitsOf(const EngineConfig& config) {
-  return {.chunk_size = config.scheduler.chunk_size,
+SchedulerLimits SchedulerLimitsOf(const EngineConfig& config, const EngineDependencies& parts) {
+  Chunking chunking = parts.chunking;
+  chunking.chunk_size = config.scheduler.chunk_size;
+  return {.chunking = chunking,
           .page_size = config.kv.page_size,
           .max_running = config.scheduler.max_running,
           .decode_steps_between_chunks = config.scheduler.decode_steps_between_chunks};
@@ -85,7 +87,7 @@ ServingEngine::ServingEngine(const EngineConfig& config, EngineDependencies depe
       std::make_unique<TextWorkers>(config.text_workers, config.scheduler.max_queued_requests);
   executor_ = std::make_unique<ExecutorThread>(parts_.executor.get(), [this] { inbox_.Wake(); });
   loop_ = std::make_unique<StepLoop>(
-      SchedulerLimitsOf(config),
+      SchedulerLimitsOf(config, parts_),
       StepLoopContext{.clock = parts_.clock.get(),
                       .pool = &pool_,
                       .runner = executor_.get(),

@@ -28,7 +28,7 @@ absl::Status CheckResult(const std::vector<RequestId>& ids, const StepResult& re
 
 PrefixCacheSettings WithSizes(PrefixCacheSettings settings, const SchedulerLimits& limits) {
   settings.page_size = limits.page_size;
-  settings.rules.chunk_size = limits.chunk_size;
+  settings.rules.chunk_size = limits.chunking.chunk_size;
   return settings;
 }
 

@@ -15,7 +15,7 @@ struct PrefixRules {
   std::int32_t chunk_size = 512;
   PositionMode positions = PositionMode::kNative;
   std::int32_t tail = 128;
-  bool tail_reads_more = false;  // the tail sees other rows than the same tokens in mid-prompt
+  bool tail_reads_more = false;  // the tail may see other rows than the same tokens in mid-prompt
   AttentionProfile default_profile = AttentionProfile::kRecall;
   AttentionProfile before_tail = AttentionProfile::kProse;
   std::int32_t selected = 0;      // the budget of requests that name none

@@ -44,14 +44,15 @@ void Scheduler::ChooseChunk(StepPlan& plan) {
   steps_since_chunk_ = 0;
   plan.prefill = PrefillChunk{
       .sequence = sequence,
-      .tokens = NextChunk(sequence->computed_len(), sequence->prompt_len(), limits_.chunk_size)};
+      .tokens = NextChunk(sequence->computed_len(), sequence->prompt_len(), limits_.chunking)};
 }
 
 Sequence* Scheduler::NextPrefill() {
   Sequence* oldest = nullptr;
   Sequence* shortest = nullptr;
   const auto chunks_left = [this](const Sequence* sequence) {
-    return ChunksLeft(sequence->computed_len(), sequence->prompt_len(), limits_.chunk_size);
+    return ChunksLeft(
+        sequence->computed_len(), sequence->prompt_len(), limits_.chunking.chunk_size);
   };
   for (Sequence* sequence : running_) {
     if (!InPrefill(sequence)) continue;

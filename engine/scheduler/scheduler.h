@@ -12,7 +12,7 @@
 namespace keyhole {
 
 struct SchedulerLimits {
-  std::int32_t chunk_size = 512;
+  Chunking chunking;
   std::int32_t page_size = 64;  // for those who reserve pages
   std::int32_t max_running = 32;
   std::int32_t decode_steps_between_chunks = 1;

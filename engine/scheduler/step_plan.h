@@ -11,7 +11,7 @@ namespace keyhole {
 
 struct PrefillChunk {
   Sequence* sequence = nullptr;
-  TokenRange tokens;  // begins at a multiple of chunk_size
+  TokenRange tokens;  // as NextChunk cuts them
 };
 
 // Sequences belong to the step loop and stay alive while the step is submitted.

@@ -130,8 +130,9 @@ TEST(DrainTest, IdleServerEndsAtOnce) {
 }
 
 TEST(DrainTest, RunningAnswersEndNewOnesAreRefused) {
-  FakeEngineOptions options = Endless();
-  TestServer server(std::move(options));
+  ServerConfig config = TestServerConfig();
+  config.drain_timeout = absl::Minutes(2);  // the answer ends by itself, however slow the machine
+  TestServer server(Endless(), config);
   grpc::ClientContext context;
   v1::StreamGenerateRequest request;
   *request.mutable_request() = EndlessRequest();

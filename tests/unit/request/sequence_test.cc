@@ -16,7 +16,7 @@ TEST(SequencePositionsTest, ChunksStartAtMultiplesAndCoverThePrompt) {
     std::int32_t chunks = 0;
     const std::int32_t expected = ChunksLeft(0, prompt_len, 8);
     while (computed < prompt_len) {
-      const TokenRange chunk = NextChunk(computed, prompt_len, 8);
+      const TokenRange chunk = NextChunk(computed, prompt_len, {.chunk_size = 8});
       EXPECT_EQ(chunk.begin % 8, 0);
       EXPECT_EQ(chunk.begin, computed);
       computed += chunk.count;
@@ -27,6 +27,27 @@ TEST(SequencePositionsTest, ChunksStartAtMultiplesAndCoverThePrompt) {
   }
 }
 
+// The last chunk holds the prompt's last tokens and no others, wherever the prompt ends.
+TEST(SequencePositionsTest, TheTailOfALongPromptIsCutIntoShortChunks) {
+  constexpr Chunking kChunking = {.chunk_size = 16, .tail = 10, .tail_chunk = 4, .long_prompt = 25};
+  for (std::int32_t prompt_len = 1; prompt_len < 90; ++prompt_len) {
+    std::set<std::int32_t> begins;
+    for (std::int32_t computed = 0; computed < prompt_len;) {
+      begins.insert(computed);
+      const TokenRange chunk = NextChunk(computed, prompt_len, kChunking);
+      ASSERT_GT(chunk.count, 0);
+      computed += chunk.count;
+      ASSERT_LE(computed, prompt_len);
+    }
+    std::set<std::int32_t> expected;
+    for (std::int32_t begin = 0; begin < prompt_len; begin += 16) expected.insert(begin);
+    if (prompt_len >= 25) {
+      for (const std::int32_t before_end : {10, 8, 4}) expected.insert(prompt_len - before_end);
+    }
+    EXPECT_EQ(begins, expected) << prompt_len;
+  }
+}
+
 // Over all chunks, each scored token is predicted by the row before it, once.
 TEST(SequencePositionsTest, PromptLogprobRowsCoverTheRangeOnce) {
   const std::int32_t prompt_len = 21;
@@ -34,7 +55,7 @@ TEST(SequencePositionsTest, PromptLogprobRowsCoverTheRangeOnce) {
     for (std::int32_t count = 0; first + count <= prompt_len; ++count) {
       std::vector<std::int32_t> scored;
       for (std::int32_t computed = 0; computed < prompt_len;) {
-        const TokenRange chunk = NextChunk(computed, prompt_len, 8);
+        const TokenRange chunk = NextChunk(computed, prompt_len, {.chunk_size = 8});
         const TokenRange rows = PromptLogprobRows(chunk, {.first = first, .count = count});
         ASSERT_LE(rows.begin + rows.count, chunk.count);
         for (std::int32_t i = 0; i < rows.count; ++i) {

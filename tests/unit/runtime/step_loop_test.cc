@@ -79,15 +79,16 @@ class StepLoopTest : public ::testing::Test {
     runner_ = std::make_unique<ManualRunner>(executor_.get());
     registry_ = std::make_unique<RequestRegistry>(AdmissionLimits{
         .page_size = 4, .n_pages = 16, .max_queued_requests = 8, .max_queued_tokens = 1000});
-    loop_ = std::make_unique<StepLoop>(SchedulerLimits{.chunk_size = 8, .page_size = 4},
-                                       StepLoopContext{.clock = &clock_,
-                                                       .pool = &pool_,
-                                                       .runner = runner_.get(),
-                                                       .output = &output_,
-                                                       .registry = registry_.get(),
-                                                       .observer = &observer_,
-                                                       .end_tokens = {kEnd},
-                                                       .prefix_cache = std::move(prefix_cache)});
+    loop_ =
+        std::make_unique<StepLoop>(SchedulerLimits{.chunking = {.chunk_size = 8}, .page_size = 4},
+                                   StepLoopContext{.clock = &clock_,
+                                                   .pool = &pool_,
+                                                   .runner = runner_.get(),
+                                                   .output = &output_,
+                                                   .registry = registry_.get(),
+                                                   .observer = &observer_,
+                                                   .end_tokens = {kEnd},
+                                                   .prefix_cache = std::move(prefix_cache)});
   }
 
   RequestId Arrive(std::int32_t prompt_len, Request request = {}) {
@@ -321,7 +322,7 @@ TEST_F(StepLoopTest, AResultOfAnotherStepReachesNobody) {
     absl::StatusOr<StepResult> Run(const ModelInput&) override { return StepResult{}; }
   } liar;
   ManualRunner runner(&liar);
-  StepLoop loop(SchedulerLimits{.chunk_size = 8, .page_size = 4},
+  StepLoop loop(SchedulerLimits{.chunking = {.chunk_size = 8}, .page_size = 4},
                 StepLoopContext{.clock = &clock_,
                                 .pool = &pool_,
                                 .runner = &runner,
@@ -418,7 +419,7 @@ TEST_F(StepLoopTest, ATokenThatNobodyAskedForFailsItsSequence) {
     }
   } eager;
   ManualRunner runner(&eager);
-  StepLoop loop(SchedulerLimits{.chunk_size = 8, .page_size = 4},
+  StepLoop loop(SchedulerLimits{.chunking = {.chunk_size = 8}, .page_size = 4},
                 StepLoopContext{.clock = &clock_,
                                 .pool = &pool_,
                                 .runner = &runner,

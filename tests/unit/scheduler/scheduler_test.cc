@@ -72,7 +72,7 @@ class SchedulerTest : public ::testing::Test {
 };
 
 TEST_F(SchedulerTest, OneChunkAtMostAndDecodeBesideIt) {
-  Use({.chunk_size = 8, .page_size = 4, .decode_steps_between_chunks = 0});
+  Use({.chunking = {.chunk_size = 8}, .page_size = 4, .decode_steps_between_chunks = 0});
   Sequence* first = Add(5);
   EXPECT_EQ(Step().prefill->sequence, first);
   Sequence* second = Add(20);
@@ -84,7 +84,7 @@ TEST_F(SchedulerTest, OneChunkAtMostAndDecodeBesideIt) {
 }
 
 TEST_F(SchedulerTest, DecodeStepsRunBetweenTwoChunks) {
-  Use({.chunk_size = 8, .page_size = 4, .decode_steps_between_chunks = 3});
+  Use({.chunking = {.chunk_size = 8}, .page_size = 4, .decode_steps_between_chunks = 3});
   Add(5, 1000);
   Step();
   Add(80);
@@ -104,13 +104,16 @@ TEST_F(SchedulerTest, DecodeStepsRunBetweenTwoChunks) {
 }
 
 TEST_F(SchedulerTest, NothingWaitsWhereNothingDecodes) {
-  Use({.chunk_size = 8, .page_size = 4, .decode_steps_between_chunks = 3});
+  Use({.chunking = {.chunk_size = 8}, .page_size = 4, .decode_steps_between_chunks = 3});
   Add(80);
   for (int step = 0; step < 10; ++step) EXPECT_TRUE(Step().prefill);
 }
 
 TEST_F(SchedulerTest, ShortPromptsOvertakeALongOneThatStillAdvances) {
-  Use({.chunk_size = 8, .page_size = 4, .max_running = 64, .decode_steps_between_chunks = 0});
+  Use({.chunking = {.chunk_size = 8},
+       .page_size = 4,
+       .max_running = 64,
+       .decode_steps_between_chunks = 0});
   Sequence* longest = Add(8 * 40);
   Step();
   int steps_of_long = 0;
@@ -131,7 +134,7 @@ TEST_F(SchedulerTest, ShortPromptsOvertakeALongOneThatStillAdvances) {
 }
 
 TEST_F(SchedulerTest, AdmitsByPriorityThenArrivalWithinPlacesAndPages) {
-  Use({.chunk_size = 8, .page_size = 4, .max_running = 2}, 100);
+  Use({.chunking = {.chunk_size = 8}, .page_size = 4, .max_running = 2}, 100);
   Add(8);
   Sequence* urgent = Add(8, 4, 5);
   Sequence* second = Add(8, 4, 5);
@@ -141,7 +144,7 @@ TEST_F(SchedulerTest, AdmitsByPriorityThenArrivalWithinPlacesAndPages) {
 }
 
 TEST_F(SchedulerTest, NoOvercommitOfPages) {
-  Use({.chunk_size = 8, .page_size = 4}, 7);
+  Use({.chunking = {.chunk_size = 8}, .page_size = 4}, 7);
   Sequence* first = Add(8, 8);   // 4 pages
   Sequence* second = Add(8, 8);  // 4 pages
   EXPECT_THAT(Step().admitted, ElementsAre(first));
@@ -151,7 +154,7 @@ TEST_F(SchedulerTest, NoOvercommitOfPages) {
 }
 
 TEST_F(SchedulerTest, AWaitingGiantIsOvertakenOnlySoOften) {
-  Use({.chunk_size = 8, .page_size = 4, .max_running = 8}, 10);
+  Use({.chunking = {.chunk_size = 8}, .page_size = 4, .max_running = 8}, 10);
   Sequence* running = Add(4, 4);
   Step();
   Sequence* giant = Add(20, 20);  // all 10 pages
@@ -170,7 +173,7 @@ TEST_F(SchedulerTest, AWaitingGiantIsOvertakenOnlySoOften) {
 }
 
 TEST_F(SchedulerTest, ChunksBeginBehindACachedPrefix) {
-  Use({.chunk_size = 8, .page_size = 4, .decode_steps_between_chunks = 0});
+  Use({.chunking = {.chunk_size = 8}, .page_size = 4, .decode_steps_between_chunks = 0});
   cached_len_ = 16;
   Add(30);
   EXPECT_EQ(Step().prefill->tokens, (TokenRange{16, 8}));
@@ -181,7 +184,7 @@ TEST_F(SchedulerTest, ChunksBeginBehindACachedPrefix) {
 }
 
 TEST_F(SchedulerTest, RemovedSequencesAreNotPlanned) {
-  Use({.chunk_size = 8, .page_size = 4});
+  Use({.chunking = {.chunk_size = 8}, .page_size = 4});
   Sequence* first = Add(8);
   Sequence* second = Add(8);
   scheduler_->Remove(*first);
