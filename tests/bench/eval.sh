@@ -30,7 +30,7 @@ Usage: tests/bench/eval.sh [--policy "NAME SERVER-FLAG..."]... [--eval "TASK FLA
 END
 }
 
-DEFAULT_POLICIES=("full --policy full --positions native" "sink_recent --policy sink_recent --max-context 131072")
+DEFAULT_POLICIES=("esa --policy esa" "sink_recent --policy sink_recent --max-context 131072")
 DEFAULT_EVALS=("needles --facts diverse --lengths 4096,16384" "needles --facts look-alikes --lengths 4096,16384")
 
 parse_arguments() {

@@ -96,13 +96,12 @@ TEST(RequestRegistryTest, WhatTheEngineIsDoneWithDelaysNobody) {
   RequestRegistry registry(kLimits);
   const RequestId over = *registry.Open("");
   ASSERT_TRUE(registry.Admit(over, Prompt(50)).ok());
-  registry.OnStarted(over);
+  registry.OnStarted(over, 50);
   registry.OnPrefill(over, 40, /*tokens_per_second=*/10);
   registry.EngineDone(over);  // its last event is still on its way
   const RequestId id = *registry.Open("");
-  RequestRegistry::Candidate candidate = Prompt(20);
-  candidate.time_left = absl::Seconds(2);
-  EXPECT_TRUE(registry.Admit(id, candidate).ok());
+  ASSERT_TRUE(registry.Admit(id, Prompt(20)).ok());
+  EXPECT_TRUE(registry.Arrive(id, 20, absl::Seconds(2)).ok());
 }
 
 TEST(RequestRegistryTest, CancelIsNewsOnce) {

@@ -460,11 +460,10 @@ TEST_F(StepLoopTest, AdmissionLearnsTheSpeedOfPrefill) {
   runner_->Complete();
   Turn();  // 8 tokens in 2 s
   const RequestId id = *registry_->Open("");
-  RequestRegistry::Candidate candidate{
-      .prompt_len = 12, .max_output = 1, .time_left = absl::Milliseconds(2900)};
-  EXPECT_EQ(GetErrorDetail(registry_->Admit(id, candidate)).reason, reason::kDeadlineUnattainable);
-  candidate.time_left = absl::Milliseconds(3100);
-  EXPECT_TRUE(registry_->Admit(id, candidate).ok());
+  ASSERT_TRUE(registry_->Admit(id, {.prompt_len = 12, .max_output = 1}).ok());
+  EXPECT_EQ(GetErrorDetail(registry_->Arrive(id, 12, absl::Milliseconds(2900))).reason,
+            reason::kDeadlineUnattainable);
+  EXPECT_TRUE(registry_->Arrive(id, 12, absl::Milliseconds(3100)).ok());
 }
 
 TEST_F(StepLoopTest, EndAllLeavesNothing) {
