@@ -44,7 +44,7 @@ class Simulation::PlanChecker final : public EngineObserver {
 };
 
 Simulation::Simulation(std::uint64_t seed) : seed_(seed), random_(seed) {
-  scheduler_limits_ = {.chunk_size = 8,
+  scheduler_limits_ = {.chunking = {.chunk_size = 8},
                        .page_size = static_cast<std::int32_t>(1 << Draw(4)),
                        .max_running = static_cast<std::int32_t>(1 + Draw(6)),
                        .decode_steps_between_chunks = static_cast<std::int32_t>(Draw(4))};
@@ -55,6 +55,13 @@ Simulation::Simulation(std::uint64_t seed) : seed_(seed), random_(seed) {
   if (Chance(80)) prefix_cache_.max_pages = static_cast<std::int32_t>(Draw(n_pages_ + 1));
   prefix_cache_.rules.positions = Chance(50) ? PositionMode::kNative : PositionMode::kRectified;
   prefix_cache_.rules.tail = static_cast<std::int32_t>(Draw(20));
+  if (Chance(50)) {
+    Chunking& chunking = scheduler_limits_.chunking;
+    chunking.tail = prefix_cache_.rules.tail;
+    chunking.tail_chunk = static_cast<std::int32_t>(1 + Draw(6));
+    chunking.long_prompt = static_cast<std::int32_t>(Draw(40));
+    prefix_cache_.rules.tail_reads_more = true;
+  }
   prefix_cache_.rules.selected = 5;
   prefix_cache_.rules.max_selected = 10;
 
@@ -64,7 +71,7 @@ Simulation::Simulation(std::uint64_t seed) : seed_(seed), random_(seed) {
   model.answer = FakeModelOptions::Answer::kHash;
   model.end_token = ByteTokenizer::kEnd;
   model.page_size = scheduler_limits_.page_size;
-  model.chunk_size = scheduler_limits_.chunk_size;
+  model.chunk_size = scheduler_limits_.chunking.chunk_size;
   model.before_step = [this](std::int64_t) { return DrawFailure(failures_per_mille_); };
   model.before_sequence = [this](const SequenceSlice&) {
     return DrawFailure(failures_per_mille_ / 3);
