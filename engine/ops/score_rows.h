@@ -26,7 +26,7 @@ struct ScoreRowsParams {
   std::int32_t n_probes = 0;
   std::int32_t n_heads = 0;  // queries of a probe; head h meets group h * n_groups / n_heads
   const std::int8_t* queries = nullptr;  // [n_probes, n_heads, rank]
-  const float* scales = nullptr;         // [n_probes, n_heads]: from the product of codes to s, >= 0
+  const float* scales = nullptr;         // [n_probes, n_heads]: from product of codes to s, >= 0
   float* out = nullptr;                  // [rows.size()]
 };
 
