@@ -24,8 +24,11 @@ void PoolTile(const SelectionKernels& kernels,
   const std::int64_t first = std::max<std::int64_t>(begin - eps, 0);
   const std::int64_t end = begin + static_cast<std::int64_t>(out.size());
   const std::int64_t last = std::min(end + eps, size);
-  values.assign(end - begin + 2 * eps, -std::numeric_limits<float>::infinity());
-  std::copy(in.begin() + first, in.begin() + last, values.begin() + (first - (begin - eps)));
+  values.resize(end - begin + 2 * eps);
+  const auto inside = values.begin() + (first - (begin - eps));
+  constexpr float kLowest = -std::numeric_limits<float>::infinity();
+  std::fill(values.begin(), inside, kLowest);
+  std::fill(std::copy(in.begin() + first, in.begin() + last, inside), values.end(), kLowest);
   const std::int64_t window = 2 * eps + 1;
   auto n = static_cast<std::int64_t>(values.size());
   std::int64_t width = 1;

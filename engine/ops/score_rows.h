@@ -26,7 +26,7 @@ struct ScoreRowsParams {
   std::int32_t n_probes = 0;
   std::int32_t n_heads = 0;  // queries of a probe; head h meets group h * n_groups / n_heads
   const std::int8_t* queries = nullptr;  // [n_probes, n_heads, rank]
-  const float* scales = nullptr;         // [n_probes, n_heads]: from the product of codes to s
+  const float* scales = nullptr;         // [n_probes, n_heads]: from product of codes to s, >= 0
   float* out = nullptr;                  // [rows.size()]
 };
 
@@ -49,7 +49,9 @@ class ScoreWorkspace {
 // Products of codes are exact integers. A sequence's scores depend on its own numbers alone, bit
 // for bit, for any number of threads: tiles of rows are fixed and merged in order. One sequence
 // uses all threads. Nothing of the size probes x candidates is kept. REQUIRES: every candidate lies
-// in `pages`, n_heads is a multiple of the store's n_groups. Throws std::logic_error otherwise.
+// in `pages`, n_heads is a multiple of the store's n_groups, rank <= 8192. Throws std::logic_error
+// otherwise. kShift is the same at every CPU level; kVote to 1e-6 relative, since the portable one
+// fuses nothing.
 void ScoreRows(Device& device,
                std::span<const ScoreRowsParams> sequences,
                ScoreWorkspace& workspace);

@@ -11,8 +11,8 @@
 namespace keyhole {
 namespace {
 
-constexpr std::int32_t kFolds = 16;
-constexpr std::int32_t kShort = 4096;          // scores that are not worth a bound
+constexpr std::int64_t kMaxFolds = 16;
+constexpr std::int64_t kSetsPerRow = 4;        // sets of scores for each row to choose
 constexpr std::int64_t kTaskScores = 1 << 16;  // a few microseconds
 constexpr int kDigitBits = 11;                 // three digits
 constexpr std::uint32_t kDigits = 1 << kDigitBits;
@@ -67,10 +67,9 @@ class Selector {
 
   // Writes first + j.
   void Select(std::int32_t first, std::vector<std::int32_t>& rows) {
-    const std::int64_t width = size_ / kFolds;
-    const bool bounded = size_ >= kShort && width >= 2 * k_;
+    folds_ = std::min(size_ / (kSetsPerRow * k_), kMaxFolds);
     const std::span<const std::int32_t> found =
-        RowsFrom(bounded ? Bound(width) : -std::numeric_limits<float>::infinity());
+        RowsFrom(folds_ > 1 ? Bound() : -std::numeric_limits<float>::infinity());
     rows.clear();
     if (found.empty()) return;  // no score is a number
     workspace_.keys.resize(found.size());
@@ -90,15 +89,16 @@ class Selector {
   // Of any k sets of scores each has a value not below the least of their maxima: the k-th largest
   // maximum of more sets than k is a lower bound of the k-th largest score. A set takes scores far
   // from one another, since a pool makes neighbours equal.
-  float Bound(std::int64_t width) {
+  float Bound() {
+    const std::int64_t width = size_ / folds_;
     std::vector<float>& tops = workspace_.tops;
     tops.assign(scores_.begin(), scores_.begin() + width);
-    const std::int64_t part = kTaskScores / kFolds;
+    const std::int64_t part = kTaskScores / folds_;
     device_.pool().ParallelFor((width + part - 1) / part, [&](std::int64_t task) {
       const std::int64_t begin = task * part;
       const std::int64_t n = std::min(part, width - begin);
       float* out = tops.data() + begin;
-      for (int fold = 1; fold < kFolds; ++fold) {
+      for (int fold = 1; fold < folds_; ++fold) {
         kernels_.max_of(out, scores_.data() + fold * width + begin, n, out);
       }
     });
@@ -136,6 +136,7 @@ class Selector {
   const std::span<const float> scores_;
   const std::int64_t size_;
   const std::int64_t k_;
+  std::int64_t folds_ = 1;  // scores of a set
   TopKWorkspace& workspace_;
 };
 
