@@ -10,7 +10,7 @@ PASSAGE=genesis1:1-genesis36:43 # of the King James Bible, by Debian's bible-kjv
 FACTS=(
   "20|The ferry to Aberdeen leaves at a quarter past seven.|When does the ferry to Aberdeen leave?"
   "50|The gate code of the old library is 48213. Remember it: the gate code of the old library is 48213.|What is the gate code of the old library?"
-  "80|The captain of the blue ship is called Matilda Brown.|What is the captain of the blue ship called?"
+  "80|The pass key of the iron tower is 90417. Remember it: the pass key of the iron tower is 90417.|What is the pass key of the iron tower?"
 )
 QUESTIONS=()
 DOCUMENT=

@@ -71,7 +71,7 @@ Simulation::Simulation(std::uint64_t seed) : seed_(seed), random_(seed) {
   model.answer = FakeModelOptions::Answer::kHash;
   model.end_token = ByteTokenizer::kEnd;
   model.page_size = scheduler_limits_.page_size;
-  model.chunk_size = scheduler_limits_.chunking.chunk_size;
+  model.chunking = scheduler_limits_.chunking;
   model.before_step = [this](std::int64_t) { return DrawFailure(failures_per_mille_); };
   model.before_sequence = [this](const SequenceSlice&) {
     return DrawFailure(failures_per_mille_ / 3);

@@ -41,7 +41,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeFakeEngine(FakeEngineOptions options
 
   FakeModelOptions model = std::move(options.model);
   model.page_size = options.config.kv.page_size;
-  model.chunk_size = options.config.scheduler.chunk_size;
+  model.chunking.chunk_size = options.config.scheduler.chunk_size;
   parts.executor = std::make_unique<FakeExecutor>(std::move(model));
   parts.n_pages = options.n_pages;
   parts.page_bytes = 4096;

@@ -101,9 +101,9 @@ void FakeExecutor::CheckSlice(const ModelInput& input, const SequenceSlice& slic
   if (slice.kv_len != computed) Violate(slice, "tokens were left out or computed twice");
   const std::int32_t end = slice.kv_len + slice.q_len;
   if (slice.kv_len < slice.prompt_len) {
-    const std::int32_t full = std::min(slice.prompt_len - slice.kv_len, options_.chunk_size);
-    if (slice.kv_len % options_.chunk_size != 0) Violate(slice, "a chunk off the grid");
-    if (slice.q_len != full) Violate(slice, "a chunk was split");
+    const TokenRange chunk = ChunkOf(slice, slice.kv_len);
+    if (slice.kv_len != chunk.begin) Violate(slice, "a chunk off the grid");
+    if (slice.q_len != chunk.count) Violate(slice, "a chunk was split");
   } else if (slice.q_len != 1 || end != std::ssize(slice.tokens)) {
     Violate(slice, "a decode row that is not the last token");
   }
@@ -117,6 +117,15 @@ void FakeExecutor::CheckSlice(const ModelInput& input, const SequenceSlice& slic
   }
 }
 
+// The chunk of the prompt's token at `position`.
+TokenRange FakeExecutor::ChunkOf(const SequenceSlice& slice, std::int32_t position) const {
+  TokenRange chunk;
+  do {
+    chunk = NextChunk(chunk.begin + chunk.count, slice.prompt_len, options_.chunking);
+  } while (chunk.begin + chunk.count <= position);
+  return chunk;
+}
+
 // Rows of the same kind and tokens are the same in all sequences of one scope.
 std::uint64_t FakeExecutor::RowKind(const SequenceSlice& slice, std::int32_t position) const {
   const bool own_profile = position >= slice.prompt_len - options_.tail;
@@ -128,9 +137,9 @@ std::uint64_t FakeExecutor::RowKind(const SequenceSlice& slice, std::int32_t pos
     const auto own = slice.request->selection.profile.value_or(options_.default_profile);
     kind = 1 + static_cast<std::uint64_t>(own_profile ? own : before_tail);
   }
-  const std::int32_t full_chunks = slice.prompt_len - slice.prompt_len % options_.chunk_size;
-  if (position >= full_chunks) kind += 10;       // of a chunk of another length
-  if (position >= slice.prompt_len) kind += 10;  // of decode
+  if (position >= slice.prompt_len) return kind + 20;  // of decode
+  const bool full = ChunkOf(slice, position).count == options_.chunking.chunk_size;
+  if (!full) kind += 10;  // of a chunk of another length
   return kind;
 }
 

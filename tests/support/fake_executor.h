@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/request/sequence_positions.h"
 #include "engine/runtime/step_executor.h"
 
 namespace keyhole::testing {
@@ -24,7 +25,7 @@ struct FakeModelOptions {
   Answer answer = Answer::kEcho;
   TokenId end_token = 257;
   std::int32_t page_size = 64;
-  std::int32_t chunk_size = 512;
+  Chunking chunking = {};
   // What the rows depend on beside the tokens before them: as in rectified positions, the request's
   // own profile for the prompt's last `tail` tokens; native: no profile at all.
   PositionMode positions = PositionMode::kNative;
@@ -68,6 +69,7 @@ class FakeExecutor final : public StepExecutor {
   };
 
   std::vector<Row> ExpectedRows(const SequenceSlice& slice) const;
+  TokenRange ChunkOf(const SequenceSlice& slice, std::int32_t position) const;
   std::uint64_t RowKind(const SequenceSlice& slice, std::int32_t position) const;
   void CheckInput(const ModelInput& input);
   void CheckSlice(const ModelInput& input, const SequenceSlice& slice);

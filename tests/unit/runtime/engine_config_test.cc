@@ -33,7 +33,7 @@ TEST(EngineConfigTest, ErrorsNameTheSetting) {
 TEST(EngineConfigTest, DescribesEverySetting) {
   const auto lines = Describe(EngineConfig{});
   EXPECT_THAT(lines, Contains("scheduler.chunk_size = 512"));
-  EXPECT_THAT(lines, Contains("selection.policy = full"));
+  EXPECT_THAT(lines, Contains("selection.policy = esa"));
   EXPECT_THAT(lines, Contains("model.weights = auto"));
 }
 

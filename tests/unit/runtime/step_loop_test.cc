@@ -74,7 +74,7 @@ class StepLoopTest : public ::testing::Test {
 
   void Reset(FakeModelOptions model, PrefixCacheSettings prefix_cache = {}) {
     model.page_size = 4;
-    model.chunk_size = 8;
+    model.chunking.chunk_size = 8;
     executor_ = std::make_unique<FakeExecutor>(std::move(model));
     runner_ = std::make_unique<ManualRunner>(executor_.get());
     registry_ = std::make_unique<RequestRegistry>(AdmissionLimits{

@@ -64,6 +64,8 @@ TEST(FillModelTest, TellsEveryLimit) {
   model.name = "tiny";
   model.max_context = 100;
   model.max_prompt = 99;
+  model.policy = "full";
+  model.selection = {.initial = 1, .local = 2, .selected = 3};
   model.max_output = 50;
   model.default_max_output = 25;
   model.max_prompt_logprobs = 10;
@@ -80,6 +82,9 @@ TEST(FillModelTest, TellsEveryLimit) {
   EXPECT_EQ(message.limits().max_receive_bytes(), MaxReceiveBytes(1 << 20));
   EXPECT_EQ(message.vocabulary_size(), 300);
   EXPECT_EQ(message.selection().policy(), "full");
+  EXPECT_EQ(message.selection().initial_tokens(), 1);
+  EXPECT_EQ(message.selection().local_tokens(), 2);
+  EXPECT_EQ(message.selection().selected_tokens(), 3);
   EXPECT_FALSE(message.server_version().empty());
 }
 

@@ -133,7 +133,7 @@ TEST(FlagsTest, HelpNamesEveryFlag) {
 TEST(ServerConfigTest, DescribesItsSettings) {
   const std::vector<std::string> lines = Describe(Parse({"--model", "m"}).config);
   EXPECT_THAT(lines, ::testing::Contains("listen = 127.0.0.1:8480"));
-  EXPECT_THAT(lines, ::testing::Contains("selection.policy = full"));
+  EXPECT_THAT(lines, ::testing::Contains("selection.policy = esa"));
 }
 
 }  // namespace
