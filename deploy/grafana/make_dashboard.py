@@ -126,6 +126,12 @@ KV = [
     graph("Prompt tokens from the prefix cache", "percentunit", "Of all prompt tokens.",
           one(ratio(per_second("keyhole_cached_prompt_tokens_total"), per_second("keyhole_prompt_tokens_total")), "cached"),
           6),
+    graph("Prefix cache hits", "percentunit", "Prompt tokens found, of those looked up.",
+          one(ratio(per_second("keyhole_prefix_cache_hit_tokens_total"), per_second("keyhole_prefix_cache_queries_tokens_total")),
+              "hit"), 6),
+    graph("Prefix cache pages", "short", "Held, and given up per second.",
+          [(f"sum({m('keyhole_prefix_cache_pages')})", "held"),
+           (per_second("keyhole_prefix_cache_evicted_pages_total"), "given up per second")], 6),
 ]  # fmt: skip
 
 LATENCY = [

@@ -19,7 +19,7 @@ RUNNING = "keyhole_scheduler_running_requests"
 class ClientTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = ServerProcess("--kv-memory", "256MiB").wait_ready()
+        cls.server = ServerProcess("--kv-memory", "256MiB", "--max-context", "8192").wait_ready()
         cls.addClassCleanup(cls.server.stop)
 
     def run_client(self, *arguments, text=None, address=None):
@@ -106,7 +106,7 @@ class ClientTest(unittest.TestCase):
                 self.assertIn("cannot write to standard output", done.stderr)
 
     def test_a_server_that_dies_is_told(self):
-        server = ServerProcess("--kv-memory", "256MiB").wait_ready()
+        server = ServerProcess("--kv-memory", "256MiB", "--max-context", "8192").wait_ready()
         self.addCleanup(server.stop)
         command = [str(CLIENT), "--server", server.address, "generate", "Go on", "--ignore-eos", "-n", "8000"]
         client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -18,7 +18,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 class EvalTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = ServerProcess("--kv-memory", "256MiB").wait_ready()
+        cls.server = ServerProcess("--kv-memory", "256MiB", "--policy", "full").wait_ready()
         cls.addClassCleanup(cls.server.stop)
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
