@@ -5,7 +5,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../deploy/common.sh"
 cd "$REPO"
 
-STAGES=(setup format scripts proto rules deploy build unit tidy tokenizer integration fuzz asan tsan)
+STAGES=(setup format scripts proto rules deploy build unit tokenizer integration fuzz asan tsan)
 BUILD=build/cpu-release
 LOGS=build/test-logs
 HERE=
@@ -42,8 +42,6 @@ stage_build() {
 }
 
 stage_unit() { ctest --preset cpu-release -j "$(nproc)" --timeout 300; }
-
-stage_tidy() { "$CACHE/venv/bin/python" tests/tidy.py --build "$BUILD" --stamps "$CACHE/tidy"; }
 
 stage_tokenizer() {
   "$CACHE/venv/bin/python" tests/golden/tokenizer_oracle.py --encode-tool "$BUILD/tests/tools/encode_tool" \
