@@ -6,11 +6,11 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 PASSAGE=genesis1:1-genesis36:43 # of the King James Bible, by Debian's bible-kjv: over 32,000 tokens without verse numbers
-# Planted into it, each "PERCENT of the document before it|SENTENCE|QUESTION".
+# Planted into it, each "PERCENT of the document before it|SENTENCE|QUESTION|BEGIN OF THE ANSWER": a small model that may
+# choose its first words repeats the question before it answers.
 FACTS=(
-  "20|The ferry to Aberdeen leaves at a quarter past seven.|When does the ferry to Aberdeen leave?"
-  "50|The gate code of the old library is 48213. Remember it: the gate code of the old library is 48213.|What is the gate code of the old library?"
-  "80|The pass key of the iron tower is 90417. Remember it: the pass key of the iron tower is 90417.|What is the pass key of the iron tower?"
+  "50|The gate code of the old library is 48213. Remember it: the gate code of the old library is 48213.|What is the gate code of the old library?|The gate code of the old library is"
+  "80|The pass key of the iron tower is 90417. Remember it: the pass key of the iron tower is 90417.|What is the pass key of the iron tower?|The pass key of the iron tower is"
 )
 QUESTIONS=()
 DOCUMENT=
@@ -58,15 +58,11 @@ parse_arguments() {
   [[ -z $DOCUMENT || ${#QUESTIONS[@]} -gt 0 ]] || die "--document needs a --question"
 }
 
-# Sets DOCUMENT to the default one, and QUESTIONS unless there are some.
+# Sets DOCUMENT to the default one.
 make_document() {
   DOCUMENT="$CACHE/documents/genesis.txt"
   mkdir -p "$(dirname "$DOCUMENT")"
   command -v bible >/dev/null || die "the program bible is missing: install Debian's bible-kjv, or give a text with --document"
-  if ((${#QUESTIONS[@]} == 0)); then
-    local fact
-    for fact in "${FACTS[@]}"; do QUESTIONS+=("${fact##*|}"); done
-  fi
   # Verses without numbers and headings, one a line.
   bible -l 10000 "$PASSAGE" </dev/null | sed -n 's/^ *[0-9]\+ \(.*\)/\1/p' >"$DOCUMENT.$$.verses"
   plant "$DOCUMENT.$$.verses" >"$DOCUMENT.$$"
@@ -76,10 +72,10 @@ make_document() {
 
 # plant FILE: the file with each fact behind its share of the lines.
 plant() {
-  local lines done=0 fact percent sentence question at
+  local lines done=0 fact percent sentence rest at
   lines=$(wc -l <"$1")
   for fact in "${FACTS[@]}"; do
-    IFS='|' read -r percent sentence question <<<"$fact"
+    IFS='|' read -r percent sentence rest <<<"$fact"
     at=$((lines * percent / 100))
     sed -n "$((done + 1)),${at}p" "$1"
     echo "$sentence"
@@ -160,10 +156,23 @@ stop_server() {
 # Shell quoting, so that the printed commands can be pasted.
 quoted() { printf '%q ' "$@"; }
 
+# Asks about each planted fact, with the begin of the answer given.
+ask_for_facts() {
+  local fact percent sentence question begin prompt="$CACHE/documents/prompt.txt"
+  for fact in "${FACTS[@]}"; do
+    IFS='|' read -r percent sentence question begin <<<"$fact"
+    { cat "$DOCUMENT" && printf '\n\nQuestion: %s\nAnswer: %s' "$question" "$begin"; } >"$prompt"
+    printf '\nQuestion: %s (planted at %s%% of the document)\nAnswer:   %s' "$question" "$percent" "$begin"
+    "$BUILD/client/keyhole" --server "$ADDRESS" generate --prompt-file "$prompt" --max-output-tokens 8 --temperature 0
+  done
+}
+
 ask() {
   local question command
+  command=("$BUILD/client/keyhole" --server "$ADDRESS" chat --document "$DOCUMENT" "What happens in this text?")
   say "asking about $DOCUMENT ($(wc -w <"$DOCUMENT") words); reading it for the first question takes a minute or two"
-  for question in "${QUESTIONS[@]}"; do
+  if ((${#QUESTIONS[@]} == 0)); then ask_for_facts; fi
+  for question in ${QUESTIONS[@]+"${QUESTIONS[@]}"}; do
     command=("$BUILD/client/keyhole" --server "$ADDRESS" chat --document "$DOCUMENT" --max-output-tokens "$MAX_OUTPUT_TOKENS"
       --temperature 0 "$question")
     printf '\nQuestion: %s\n' "$question"
