@@ -190,7 +190,6 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
   KEYHOLE_ASSIGN_OR_RETURN(model.policy, MakeSelectionPolicy(config.selection.policy, plan.policy));
   model.source = std::move(plan.source);
   model.weights = config.model.weights;
-  model.max_context = parts.model.max_context;
   model.attention = plan.attention;
   parts.chunking = ChunkingOf(config.selection, plan.traits, plan.attention);
   parts.prefix_rules = PrefixRulesOf(plan.attention, parts.chunking);

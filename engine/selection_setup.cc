@@ -41,7 +41,7 @@ PolicyParts ResolvePolicyParts(const SelectionSettings& settings,
   parts.n_kv_heads = static_cast<std::int32_t>(model.n_kv_heads);
   parts.head_dim = static_cast<std::int32_t>(model.head_dim);
   parts.positions = positions;
-  parts.query_distance = DefaultDistances(DefaultLocal(model.trained_length)).recall.selected;
+  parts.query_distance = DefaultQueryDistance(model.trained_length);
   parts.proximity = settings.proximity.value_or(traits.default_proximity);
   parts.probe_span = settings.probe_span;
   parts.recall_interval = settings.recall_interval;
@@ -68,7 +68,7 @@ DigestMaps TruncatingMaps(const ModelConfig& model, DigestForm form) {
       form == DigestForm::kConcatenated ? 1 : static_cast<std::int32_t>(model.n_kv_heads);
   maps.in_dim = static_cast<std::int32_t>(model.n_kv_heads * model.head_dim) / maps.n_groups;
   maps.rank = maps.in_dim / 2 / 4 * 4;
-  maps.query_distance = DefaultDistances(DefaultLocal(model.trained_length)).recall.selected;
+  maps.query_distance = DefaultQueryDistance(model.trained_length);
   LayerDigestMaps layer;
   const auto size = static_cast<std::size_t>(maps.n_groups) * maps.rank * maps.in_dim;
   layer.key.assign(size, 0);

@@ -35,6 +35,10 @@ DistanceSettings DefaultDistances(std::int32_t local) {
   return settings;
 }
 
+std::int32_t DefaultQueryDistance(std::int64_t trained_length) {
+  return DefaultDistances(DefaultLocal(trained_length)).recall.selected;
+}
+
 absl::Status CheckDistances(const DistanceSettings& distances,
                             const SelectionSizes& sizes,
                             std::int64_t trained_length) {

@@ -36,6 +36,10 @@ struct DistanceSettings {
 std::int32_t DefaultLocal(std::int64_t trained_length);
 DistanceSettings DefaultDistances(std::int32_t local);
 
+// At which queries are scored: that of selected rows in the profile `recall`, for the default local
+// size. One for a model, whatever a server's own sizes and profiles are.
+std::int32_t DefaultQueryDistance(std::int64_t trained_length);
+
 // Errors: INVALID_ARGUMENT if a distance is negative, or the largest one that any query meets is
 // not below the trained length.
 absl::Status CheckDistances(const DistanceSettings& distances,

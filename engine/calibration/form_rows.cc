@@ -9,7 +9,7 @@ std::vector<float> FormQueries(const ModelConfig& config,
   const std::int64_t dim = config.head_dim;
   std::vector<float> turned(sample.queries.size());
   for (std::size_t at = 0; at < turned.size(); at += dim) {
-    Rotate(to, sample.queries.data() + at, turned.data() + at);
+    RotateHead(to, sample.queries.data() + at, turned.data() + at);
   }
   if (form == DigestForm::kPerKvHead) return turned;
   const std::int64_t n_rows = static_cast<std::int64_t>(turned.size()) / config.q_size();

@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/calibration/rotation.h"
 #include "engine/calibration/samples.h"
 #include "engine/model/model_config.h"
+#include "engine/ops/rotate_head.h"
 #include "engine/selection/digest_maps.h"
 
 namespace keyhole {

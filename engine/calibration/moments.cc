@@ -94,7 +94,7 @@ void MomentRecorder::OnQueries(Device& device, const ActivationRows& queries) {
   device.pool().ParallelFor(queries.n_tokens, [&](std::int64_t token) {
     for (std::int32_t head = 0; head < n_heads_; ++head) {
       const std::int64_t at = token * q_size + std::int64_t{1} * head * head_dim_;
-      Rotate(to_, queries.rows + at, rows_.data() + at);
+      RotateHead(to_, queries.rows + at, rows_.data() + at);
       double* sum = summed_.data() + token * kv_size + std::int64_t{1} * head / group * head_dim_;
       for (std::int32_t i = 0; i < head_dim_; ++i) sum[i] += rows_[at + i];
     }

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "engine/calibration/activation_sink.h"
-#include "engine/calibration/rotation.h"
 #include "engine/model/model_config.h"
+#include "engine/ops/rotate_head.h"
 
 namespace keyhole {
 

@@ -58,7 +58,7 @@ absl::StatusOr<CalibrationPlan> PlanCalibration(const CalibrationSettings& setti
   plan.n_tokens = n_tokens;
   plan.segment = std::min(kMaxSegment, config.trained_length);
   plan.query_distance = settings.query_distance != 0 ? settings.query_distance
-                                                     : DefaultLocal(config.trained_length) / 4;
+                                                     : DefaultQueryDistance(config.trained_length);
   if (plan.query_distance < 0 || plan.query_distance >= config.trained_length) {
     return absl::InvalidArgumentError(
         fmt::format("a query distance of {} lies outside the trained length of {}",

@@ -76,9 +76,9 @@ std::vector<float> RotatedKeys(const HeldOutText& text, const LayerSample& sampl
   std::vector<float> rotated(sample.keys.size());
   for (std::size_t at = 0; at < rotated.size(); at += dim) {
     const auto position = static_cast<std::int64_t>(at) / kv_size;
-    Rotate(RotationTo(text.table, static_cast<std::int32_t>(dim), position),
-           sample.keys.data() + at,
-           rotated.data() + at);
+    RotateHead(RotationTo(text.table, static_cast<std::int32_t>(dim), position),
+               sample.keys.data() + at,
+               rotated.data() + at);
   }
   return rotated;
 }
@@ -191,7 +191,7 @@ void ExactLayer::MeasureNative() {
     const RowRange middle = Partition(text_.probes[i], text_.sizes).middle;
     const Rotation own = RotationTo(text_.table, dim, text_.probes[i]);
     for (std::int64_t at = 0; at < config.q_size(); at += dim) {
-      Rotate(own, sample_.queries.data() + i * config.q_size() + at, &queries[at]);
+      RotateHead(own, sample_.queries.data() + i * config.q_size() + at, &queries[at]);
     }
     logits.resize(group * n);
     for (std::int64_t g = 0; g < config.n_kv_heads; ++g) {

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "engine/ops/cpu/store_row.h"
+#include "engine/ops/rotate_head.h"
 #include "engine/ops/tensor_check.h"
 
 namespace keyhole {
@@ -22,14 +23,6 @@ void Check(const RotateKeysParams& params) {
   CheckOp(layout.head_dim <= kMaxHeadDim, kOp, "head_dim is too large");
 }
 
-void RotateHead(const float* in, const float* cos, const float* sin, std::int32_t d, float* out) {
-  const std::int32_t half = d / 2;
-  for (std::int32_t c = 0; c < half; ++c) {
-    out[c] = in[c] * cos[c] - in[c + half] * sin[c];
-    out[c + half] = in[c + half] * cos[c] + in[c] * sin[c];
-  }
-}
-
 void RotateRow(const RotateKeysParams& params, std::int32_t row) {
   const KvLayout& layout = params.store->layout();
   const std::int32_t d = layout.head_dim;
@@ -38,12 +31,12 @@ void RotateRow(const RotateKeysParams& params, std::int32_t row) {
       params.store->LayerRows(params.pages[row / layout.page_size], params.layer) +
       static_cast<std::size_t>(row % layout.page_size) * layout.row_bytes();
   std::byte* to = params.ring.Row(row);
-  const std::ptrdiff_t angle = static_cast<std::ptrdiff_t>(row) * (d / 2);
+  const Rotation to_row = RotationTo(params.table, d, row);
   std::array<float, kMaxHeadDim> key;
   std::array<float, kMaxHeadDim> rotated;
   for (std::int32_t head = 0; head < layout.n_kv_heads; ++head) {
     LoadRow(layout.type, from + head * head_bytes, d, key.data());
-    RotateHead(key.data(), params.table.cos + angle, params.table.sin + angle, d, rotated.data());
+    RotateHead(to_row, key.data(), rotated.data());
     StoreRow(layout.type, rotated.data(), d, to + head * head_bytes);
   }
 }

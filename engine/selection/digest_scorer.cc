@@ -67,17 +67,20 @@ DigestScorer::DigestScorer(const PolicyParts& parts, const DigestRule& rule)
   }
 }
 
+std::int32_t DigestScorer::QueriesPerProbe() const {
+  return rule_.form == DigestForm::kConcatenated ? 1 : probes_.n_heads;
+}
+
 void DigestScorer::Compress(const SelectionContext& context) {
   MakeProbes(context, probe_rule_, parts_.rope, probes_);
   const DigestMaps& maps = *parts_.maps;
   const float* map = maps.layers[context.layer].query.data();
-  // Concatenated heads are one input vector.
-  const std::int32_t heads = rule_.form == DigestForm::kConcatenated ? 1 : probes_.n_heads;
+  const std::int32_t heads = QueriesPerProbe();
   const std::int32_t group = heads / maps.n_groups;
   const std::int32_t n = probes_.n_probes * heads;
   codes_.resize(static_cast<std::size_t>(n) * maps.rank);
   scales_.resize(n);
-  std::vector<float> compressed(maps.rank);
+  compressed_.resize(maps.rank);
   for (std::int32_t i = 0; i < n; ++i) {
     const float* q = probes_.values.data() + static_cast<std::ptrdiff_t>(i) * maps.in_dim;
     const float* rows =
@@ -85,10 +88,10 @@ void DigestScorer::Compress(const SelectionContext& context) {
     for (std::int32_t r = 0; r < maps.rank; ++r, rows += maps.in_dim) {
       float sum = 0;
       for (std::int32_t c = 0; c < maps.in_dim; ++c) sum += rows[c] * q[c];
-      compressed[r] = sum;
+      compressed_[r] = sum;
     }
     scales_[i] = softmax_scale_ * parts_.rope.attention_factor *
-                 Quantize(compressed, codes_.data() + static_cast<std::ptrdiff_t>(i) * maps.rank);
+                 Quantize(compressed_, codes_.data() + static_cast<std::ptrdiff_t>(i) * maps.rank);
   }
 }
 
@@ -102,17 +105,16 @@ void DigestScorer::Score(Device& device,
     Compress(context);
   }
   const ScopedTimer timer(&times[SelectionStage::kScore]);
-  const ScoreRowsParams params = {
-      .store = parts_.digests,
-      .slot = slots_[context.layer],
-      .pages = context.pages,
-      .rows = candidates,
-      .rule = rule_.score,
-      .n_probes = probes_.n_probes,
-      .n_heads = rule_.form == DigestForm::kConcatenated ? 1 : probes_.n_heads,
-      .queries = codes_.data(),
-      .scales = scales_.data(),
-      .out = scores.data()};
+  const ScoreRowsParams params = {.store = parts_.digests,
+                                  .slot = slots_[context.layer],
+                                  .pages = context.pages,
+                                  .rows = candidates,
+                                  .rule = rule_.score,
+                                  .n_probes = probes_.n_probes,
+                                  .n_heads = QueriesPerProbe(),
+                                  .queries = codes_.data(),
+                                  .scales = scales_.data(),
+                                  .out = scores.data()};
   ScoreRows(device, {&params, 1}, workspace_);
 }
 

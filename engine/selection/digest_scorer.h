@@ -41,6 +41,8 @@ class DigestScorer final : public RowScorer {
  private:
   DigestScorer(const PolicyParts& parts, const DigestRule& rule);
 
+  // Queries of one probe that have scores of their own: concatenated heads are one.
+  std::int32_t QueriesPerProbe() const;
   void Compress(const SelectionContext& context);
 
   PolicyParts parts_;
@@ -51,6 +53,7 @@ class DigestScorer final : public RowScorer {
 
   // Reused from call to call.
   QueryProbes probes_;
+  std::vector<float> compressed_;   // [rank], of one query
   std::vector<std::int8_t> codes_;  // [n_probes, heads, rank]
   std::vector<float> scales_;       // [n_probes, heads]
   std::vector<AppendDigestsParams> appends_;

@@ -2,15 +2,15 @@
 #include <immintrin.h>
 
 #include "engine/ops/cpu/attend_kernels_impl.h"
+#include "engine/ops/cpu/sum_rows_avx2.h"
 
 namespace keyhole {
 namespace {
 
-struct Avx2 {
+struct Avx2 : SumRowsAvx2 {
   static constexpr int kWidth = 8;
   static constexpr int kFewVectors = 2;
   static constexpr int kManyVectors = 2;
-  using V = VectorTypes<kWidth>::V;
 
   static inline V MulAdd(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
   static inline float SumOf(V v) {
@@ -22,14 +22,6 @@ struct Avx2 {
     const __m128 half = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     const __m128 pair = _mm_max_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_max_ss(pair, _mm_movehdup_ps(pair)));
-  }
-  // Lane r: the sum of rows[r].
-  static inline V SumRows(const V* rows) {
-    const __m256 a =
-        _mm256_hadd_ps(_mm256_hadd_ps(rows[0], rows[1]), _mm256_hadd_ps(rows[2], rows[3]));
-    const __m256 b =
-        _mm256_hadd_ps(_mm256_hadd_ps(rows[4], rows[5]), _mm256_hadd_ps(rows[6], rows[7]));
-    return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
   }
 };
 

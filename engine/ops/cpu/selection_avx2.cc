@@ -3,6 +3,7 @@
 
 #include "engine/ops/cpu/selection_dot_pairs.h"
 #include "engine/ops/cpu/selection_kernels_impl.h"
+#include "engine/ops/cpu/sum_rows_avx2.h"
 
 namespace keyhole {
 namespace {
@@ -20,22 +21,13 @@ struct Avx2Pairs {
   static inline B Set32(int x) { return _mm256_set1_epi32(x); }
 };
 
-struct Avx2 : SelectionDotPairs<Avx2Pairs> {
+struct Avx2 : SumRowsAvx2, SelectionDotPairs<Avx2Pairs> {
   static constexpr int kWidth = 8;
   static constexpr int kMaxQueries = 4;
-  using V = VectorTypes<kWidth>::V;
   using I = VectorTypes<kWidth>::I;
 
   static inline V MulAdd(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
   static inline V Larger(V a, V b) { return _mm256_max_ps(a, b); }
-  // Lane r: the sum of rows[r].
-  static inline V SumRows(const V* rows) {
-    const __m256 a =
-        _mm256_hadd_ps(_mm256_hadd_ps(rows[0], rows[1]), _mm256_hadd_ps(rows[2], rows[3]));
-    const __m256 b =
-        _mm256_hadd_ps(_mm256_hadd_ps(rows[4], rows[5]), _mm256_hadd_ps(rows[6], rows[7]));
-    return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
-  }
   static inline unsigned MaskBits(I mask) {
     return static_cast<unsigned>(_mm256_movemask_ps(reinterpret_cast<__m256>(mask)));
   }

@@ -91,6 +91,19 @@ class StepLoopTest : public ::testing::Test {
                                                    .prefix_cache = std::move(prefix_cache)});
   }
 
+  // A loop of the same parts whose steps run elsewhere.
+  StepLoop LoopOver(StepRunner& runner) {
+    return StepLoop(SchedulerLimits{.chunking = {.chunk_size = 8}, .page_size = 4},
+                    StepLoopContext{.clock = &clock_,
+                                    .pool = &pool_,
+                                    .runner = &runner,
+                                    .output = &output_,
+                                    .registry = registry_.get(),
+                                    .observer = nullptr,
+                                    .end_tokens = {},
+                                    .prefix_cache = {}});
+  }
+
   RequestId Arrive(std::int32_t prompt_len, Request request = {}) {
     const RequestId id = *registry_->Open("");
     std::vector<TokenId> prompt(prompt_len, 'x');
@@ -322,14 +335,7 @@ TEST_F(StepLoopTest, AResultOfAnotherStepReachesNobody) {
     absl::StatusOr<StepResult> Run(const ModelInput&) override { return StepResult{}; }
   } liar;
   ManualRunner runner(&liar);
-  StepLoop loop(SchedulerLimits{.chunking = {.chunk_size = 8}, .page_size = 4},
-                StepLoopContext{.clock = &clock_,
-                                .pool = &pool_,
-                                .runner = &runner,
-                                .output = &output_,
-                                .registry = registry_.get(),
-                                .observer = nullptr,
-                                .end_tokens = {}});
+  StepLoop loop = LoopOver(runner);
   const RequestId id = Arrive(3);
   loop.Turn(std::exchange(mail_, {}));
   runner.Complete();
@@ -419,15 +425,7 @@ TEST_F(StepLoopTest, ATokenThatNobodyAskedForFailsItsSequence) {
     }
   } eager;
   ManualRunner runner(&eager);
-  StepLoop loop(SchedulerLimits{.chunking = {.chunk_size = 8}, .page_size = 4},
-                StepLoopContext{.clock = &clock_,
-                                .pool = &pool_,
-                                .runner = &runner,
-                                .output = &output_,
-                                .registry = registry_.get(),
-                                .observer = nullptr,
-                                .end_tokens = {},
-                                .prefix_cache = {}});
+  StepLoop loop = LoopOver(runner);
   const RequestId early = Arrive(20);  // a token in mid-prompt
   const RequestId missing = Arrive(3);
   loop.Turn(std::exchange(mail_, {}));

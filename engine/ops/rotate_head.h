@@ -20,9 +20,9 @@ inline Rotation RotationTo(RopeRows table, std::int32_t head_dim, std::int64_t p
       table.cos + position * half, table.sin + position * half, static_cast<std::int32_t>(half)};
 }
 
-// x and out [head_dim]; out is not x.
+// x and out [head_dim]; out may be x.
 template <typename Out>
-void Rotate(const Rotation& to, const float* x, Out* out) {
+void RotateHead(const Rotation& to, const float* x, Out* out) {
   for (std::int32_t i = 0; i < to.half; ++i) {
     const Out first = x[i];
     const Out second = x[to.half + i];
