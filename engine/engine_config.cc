@@ -80,7 +80,7 @@ void DescribeSelection(const SelectionSettings& selection, std::vector<std::stri
   lines.push_back(Line("selection.prefill_local", selection.prefill_local));
   lines.push_back(OptionalLine("selection.selected", selection.selected));
   lines.push_back(OptionalLine("selection.proximity", selection.proximity));
-  lines.push_back(Line("selection.probe_span", selection.probe_span));
+  lines.push_back(Line("selection.probes", selection.probes));
   lines.push_back(Line("selection.tail_chunk", selection.tail_chunk));
   lines.push_back(Line("selection.recall_interval", selection.recall_interval));
   lines.push_back(Line("selection.positions", Name(selection.positions)));
@@ -116,7 +116,7 @@ absl::Status Validate(const EngineConfig& config) {
       {"selection.prefill_local", config.selection.prefill_local, 0, kMaxTokens},
       {"selection.selected", config.selection.selected.value_or(0), 0, kMaxTokens},
       {"selection.proximity", config.selection.proximity.value_or(0), 0, 1024},
-      {"selection.probe_span", config.selection.probe_span, 1, 65536},
+      {"selection.probes", config.selection.probes, 1, 65536},
       {"selection.tail_chunk", config.selection.tail_chunk, 0, 65536},
       {"selection.recall_interval", config.selection.recall_interval, 0, kMaxTokens},
       {"selection.recall_distance", config.selection.recall_distance.value_or(0), 0, kMaxTokens},

@@ -45,7 +45,7 @@ struct SelectionSettings {
   std::int32_t prefill_local = 0;         // of a prompt before its last tokens; 0: as local
   std::optional<std::int32_t> selected;   // unset: the policy's own
   std::optional<std::int32_t> proximity;  // neighbours on a side that share a score; likewise
-  std::int32_t probe_span = 64;           // queries of a chunk that one probe stands for
+  std::int32_t probes = 8;                // means of a chunk's queries that select, at most
   std::int32_t tail_chunk = 32;           // size of the chunks at a long prompt's end; 0: as others
   std::int32_t recall_interval = 64;      // decode selections between two recall samples; 0: none
   std::optional<PositionMode>

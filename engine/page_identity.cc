@@ -61,7 +61,7 @@ std::string PageIdentity(const EngineConfig& config,
           absl::StrCat("tail=", distances.tail),
           absl::StrCat("query_distance=", policy.query_distance),
           absl::StrCat("proximity=", policy.proximity),
-          absl::StrCat("probe_span=", policy.probe_span),
+          absl::StrCat("probes=", policy.probes, ",", policy.single_queries),
           absl::StrCat("maps=", Describe(policy.maps.get())),
       },
       "\n");

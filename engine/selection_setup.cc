@@ -43,7 +43,8 @@ PolicyParts ResolvePolicyParts(const SelectionSettings& settings,
   parts.positions = positions;
   parts.query_distance = DefaultQueryDistance(model.trained_length);
   parts.proximity = settings.proximity.value_or(traits.default_proximity);
-  parts.probe_span = settings.probe_span;
+  parts.probes = settings.probes;
+  parts.single_queries = settings.tail_chunk;
   parts.recall_interval = settings.recall_interval;
   return parts;
 }

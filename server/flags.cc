@@ -123,8 +123,7 @@ void AddSelectionFlags(CLI::App* app, SelectionSettings* selection, RawFlags* ra
   app->add_option("--selected", selection->selected, "Tokens selected between them")->group(kGroup);
   app->add_option("--proximity", selection->proximity, "Neighbours that share a token's score")
       ->group(kGroup);
-  app->add_option(
-         "--probe-span", selection->probe_span, "Prefill queries that share one selection probe")
+  app->add_option("--probes", selection->probes, "Selection probes of a prefill chunk, at most")
       ->group(kGroup);
   app->add_option(
          "--tail-chunk",

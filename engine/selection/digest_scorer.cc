@@ -56,7 +56,8 @@ absl::StatusOr<std::unique_ptr<RowScorer>> DigestScorer::Create(const PolicyPart
 DigestScorer::DigestScorer(const PolicyParts& parts, const DigestRule& rule)
     : parts_(parts),
       rule_(rule),
-      probe_rule_({.span = rule.probe_span,
+      probe_rule_({.probes = rule.probes,
+                   .single_queries = parts.single_queries,
                    .sum_groups = rule.form == DigestForm::kConcatenated,
                    .distance = parts.query_distance,
                    .n_kv_heads = parts.n_kv_heads}),

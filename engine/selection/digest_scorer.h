@@ -18,7 +18,7 @@ namespace keyhole {
 struct DigestRule {
   DigestForm form = DigestForm::kPerKvHead;
   ScoreRule score = ScoreRule::kVote;
-  std::int32_t probe_span = 64;
+  std::int32_t probes = 8;  // of a chunk, at most; 0: one of every query
 };
 
 // Digests are written at append, by page, and never again. Compressed queries are int8 with one

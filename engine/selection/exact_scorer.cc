@@ -31,7 +31,8 @@ void RotateBack(const float* cos, const float* sin, float scale, std::span<float
 
 ExactScorer::ExactScorer(const PolicyParts& parts)
     : parts_(parts),
-      probe_rule_({.span = parts.probe_span,
+      probe_rule_({.probes = parts.probes,
+                   .single_queries = parts.single_queries,
                    .sum_groups = false,
                    .distance = parts.query_distance,
                    .n_kv_heads = parts.n_kv_heads}) {}

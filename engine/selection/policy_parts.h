@@ -26,7 +26,8 @@ struct PolicyParts {
 
   std::int32_t query_distance = 1024;  // queries are scored as if every candidate were this far
   std::int32_t proximity = 8;          // a row's neighbours on either side share its score
-  std::int32_t probe_span = 64;        // queries of a prefill chunk that one probe stands for
+  std::int32_t probes = 8;             // of a prefill chunk, at most
+  std::int32_t single_queries = 0;     // chunks of at most so many have a probe of every query
   std::int32_t recall_interval =
       64;  // decode selections from one recall sample to the next; 0: none
 };

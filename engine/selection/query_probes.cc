@@ -5,6 +5,7 @@
 #include "engine/ops/rotate_head.h"
 
 namespace keyhole {
+
 void MakeProbes(const SelectionContext& context,
                 const ProbeRule& rule,
                 RopeRows rope,
@@ -12,13 +13,15 @@ void MakeProbes(const SelectionContext& context,
   const std::int32_t d = context.head_dim;
   const std::int32_t out_heads = rule.sum_groups ? rule.n_kv_heads : context.n_heads;
   const std::int32_t group = context.n_heads / out_heads;
-  probes.n_probes = (context.q_len + rule.span - 1) / rule.span;
+  const bool means = rule.probes > 0 && context.q_len > rule.single_queries;
+  const std::int32_t span = means ? (context.q_len + rule.probes - 1) / rule.probes : 1;
+  probes.n_probes = (context.q_len + span - 1) / span;
   probes.n_heads = out_heads;
   probes.values.assign(static_cast<std::size_t>(probes.n_probes) * out_heads * d, 0.0F);
   const Rotation to_distance = RotationTo(rope, d, rule.distance);
   for (std::int32_t p = 0; p < probes.n_probes; ++p) {
-    const std::int32_t begin = p * rule.span;
-    const std::int32_t end = std::min(begin + rule.span, context.q_len);
+    const std::int32_t begin = p * span;
+    const std::int32_t end = std::min(begin + span, context.q_len);
     const float weight = 1.0F / static_cast<float>(end - begin);
     for (std::int32_t h = 0; h < context.n_heads; ++h) {
       float* out =

@@ -11,7 +11,8 @@
 namespace keyhole {
 
 struct ProbeRule {
-  std::int32_t span = 64;     // queries that one probe is the mean of; 1: every query
+  std::int32_t probes = 8;  // of a chunk, at most: means of equally many queries; 0: every query
+  std::int32_t single_queries = 0;  // chunks of at most so many have a probe of every query
   bool sum_groups = false;    // the query heads of a KV head are added up (exact for summed logits)
   std::int32_t distance = 0;  // probes are rotated to this distance
   std::int32_t n_kv_heads = 0;

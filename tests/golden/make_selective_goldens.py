@@ -43,9 +43,9 @@ TINY_CASES = {
     "llama_prose": ("llama", 352, PROSE),
     "llama_sink_recent": ("llama", 300, change(RECALL, policy="sink_recent")),
     "llama_full": ("llama", 300, change(RECALL, policy="full")),
-    "mistral_paper": ("mistral", 600, change(PAPER, proximity=0, probe_span=1, initial=0)),
+    "mistral_paper": ("mistral", 600, change(PAPER, proximity=0, probes=1024, initial=0)),
     "qwen2_recall": ("qwen2", 401, RECALL),
-    "qwen3_recall": ("qwen3", 440, change(RECALL, proximity=1, probe_span=32, selected=40)),
+    "qwen3_recall": ("qwen3", 440, change(RECALL, proximity=1, probes=3, selected=40)),
     "qwen2_native": ("qwen2", 152, change(RECALL, rectified=False)),
 }
 # name -> (index of the text, prompt length, settings)
@@ -109,7 +109,7 @@ def check_margins(name, model, logits):
 
 
 def settings_of(s):
-    sizes = [s.initial, s.local, s.selected, s.chunk, s.proximity, s.probe_span, s.query_distance, s.tail]
+    sizes = [s.initial, s.local, s.selected, s.chunk, s.proximity, s.probes, s.query_distance, s.tail]
     distances = [s.before.selected, s.before.initial, s.tail_and_decode.selected, s.tail_and_decode.initial]
     return {
         "settings": np.array(sizes + distances, np.int32),

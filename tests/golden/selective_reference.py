@@ -31,7 +31,7 @@ class Settings:
     selected: int = 16
     chunk: int = 32
     proximity: int = 3
-    probe_span: int = 8
+    probes: int = 4
     query_distance: int = 24  # queries are turned to this distance before they vote
     tail: int = 24
 
@@ -69,9 +69,10 @@ class SelectiveReference(Reference):
     def _vote(self, q, keys):
         """Queries and keys [heads, n, head_dim], un-rotated -> a score for each key.
 
-        Each probe, the mean of `probe_span` queries, gives every head one vote to spread over the keys; a key's score is
+        Each of at most `probes` means of equally many queries gives every head one vote to spread over the keys; a key's score is
         what it gets of its best probe."""
-        probes = torch.stack([part.mean(1) for part in q.split(self.settings.probe_span, 1)], 1)
+        span = -(-q.shape[1] // self.settings.probes)
+        probes = torch.stack([part.mean(1) for part in q.split(span, 1)], 1)
         probes = self._rotate(probes, [self.settings.query_distance]) * self.config.attention_factor
         logits = torch.einsum("kgpd,ktd->kgpt", self._grouped(probes), keys) / np.sqrt(self.config.head_dim)
         return torch.softmax(logits, -1).sum((0, 1)).amax(0).to(torch.float32)  # equal keys: equal scores

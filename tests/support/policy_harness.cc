@@ -101,7 +101,8 @@ PolicyHarness::PolicyHarness(std::string_view policy, PositionMode positions)
                                  .digests = digests_.get(),
                                  .query_distance = kDistance,
                                  .proximity = kProximity,
-                                 .probe_span = kProbeSpan,
+                                 .probes = kProbes,
+                                 .single_queries = kSingleQueries,
                                  .recall_interval = 1})
                 .value();
 }

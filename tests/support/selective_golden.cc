@@ -19,7 +19,7 @@ enum Place : std::size_t {
   kSelected,
   kChunk,
   kProximity,
-  kProbeSpan,
+  kProbes,
   kQueryDistance,
   kTail,
   kBeforeSelected,
@@ -102,7 +102,7 @@ RunnerOptions SelectiveOptions(const GoldenFile& golden, const SelectiveCase& c)
   distances.tail = s[kTail];
   options.selection.query_distance = s[kQueryDistance];
   options.selection.proximity = s[kProximity];
-  options.selection.probe_span = s[kProbeSpan];
+  options.selection.probes = s[kProbes];
   return options;
 }
 

@@ -7,11 +7,11 @@
 namespace keyhole {
 
 absl::StatusOr<std::unique_ptr<SelectionPolicy>> MakeEsaPolicy(const PolicyParts& parts) {
-  KEYHOLE_ASSIGN_OR_RETURN(auto scorer,
-                           DigestScorer::Create(parts,
-                                                {.form = DigestForm::kPerKvHead,
-                                                 .score = ScoreRule::kVote,
-                                                 .probe_span = parts.probe_span}));
+  KEYHOLE_ASSIGN_OR_RETURN(
+      auto scorer,
+      DigestScorer::Create(
+          parts,
+          {.form = DigestForm::kPerKvHead, .score = ScoreRule::kVote, .probes = parts.probes}));
   return MakeStagedPolicy(kEsaTraits, parts, std::move(scorer));
 }
 

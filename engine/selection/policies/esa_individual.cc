@@ -10,7 +10,7 @@ absl::StatusOr<std::unique_ptr<SelectionPolicy>> MakeEsaIndividualPolicy(const P
   KEYHOLE_ASSIGN_OR_RETURN(
       auto scorer,
       DigestScorer::Create(
-          parts, {.form = DigestForm::kPerKvHead, .score = ScoreRule::kShift, .probe_span = 1}));
+          parts, {.form = DigestForm::kPerKvHead, .score = ScoreRule::kShift, .probes = 0}));
   return MakeStagedPolicy(kEsaIndividualTraits, parts, std::move(scorer));
 }
 

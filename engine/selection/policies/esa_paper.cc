@@ -10,7 +10,7 @@ absl::StatusOr<std::unique_ptr<SelectionPolicy>> MakeEsaPaperPolicy(const Policy
   KEYHOLE_ASSIGN_OR_RETURN(
       auto scorer,
       DigestScorer::Create(
-          parts, {.form = DigestForm::kConcatenated, .score = ScoreRule::kShift, .probe_span = 1}));
+          parts, {.form = DigestForm::kConcatenated, .score = ScoreRule::kShift, .probes = 0}));
   return MakeStagedPolicy(kEsaPaperTraits, parts, std::move(scorer));
 }
 

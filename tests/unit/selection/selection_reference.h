@@ -28,8 +28,11 @@ inline Vector Rotated(const Vector& x, std::int32_t position) {
   return out;
 }
 
-// Probes [n][kHeads * kHeadDim]: means of `span` queries, turned to the scoring distance.
-inline std::vector<Vector> ReferenceProbes(const PolicyCase& c, std::int32_t span) {
+// [n][kHeads * kHeadDim]: at most `probes` means of equally many queries, 0 for each query itself,
+// turned to the scoring distance.
+inline std::vector<Vector> ReferenceProbes(const PolicyCase& c, std::int32_t n_probes) {
+  const bool single = n_probes == 0 || c.q_len <= PolicyHarness::kSingleQueries;
+  const int span = single ? 1 : static_cast<int>(std::ceil(1.0 * c.q_len / n_probes));
   constexpr std::size_t kSize = PolicyHarness::kHeads * PolicyHarness::kHeadDim;
   std::vector<Vector> probes;
   for (std::int32_t begin = 0; begin < c.q_len; begin += span) {
@@ -127,12 +130,12 @@ inline std::vector<Vector> ReferenceLogits(const PolicyCase& c,
 // Importance of each row of the middle, before the pool.
 inline Vector ReferenceScores(const PolicyCase& c,
                               RowRange rows,
-                              std::int32_t span,
+                              std::int32_t n_probes,
                               const DigestMaps* maps,
                               ReferenceRule rule) {
   const bool vote = rule == ReferenceRule::kVote;
   Vector scores(rows.size(), vote ? 0 : -INFINITY);
-  for (const Vector& probe : ReferenceProbes(c, span)) {
+  for (const Vector& probe : ReferenceProbes(c, n_probes)) {
     Vector of_probe(rows.size(), vote ? 0 : -INFINITY);
     for (const Vector& logits : ReferenceLogits(c, rows, probe, maps, rule)) {
       const double top = *std::max_element(logits.begin(), logits.end());

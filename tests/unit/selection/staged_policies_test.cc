@@ -18,7 +18,7 @@ constexpr SelectionSizes kSizes = {.initial = 8, .local = 32, .selected = 24};
 struct StagedCase {
   std::string policy;
   ReferenceRule rule;
-  std::int32_t span;
+  std::int32_t probes;
   bool compressed;
   PositionMode positions = PositionMode::kRectified;
 };
@@ -27,7 +27,7 @@ class StagedPoliciesTest : public testing::TestWithParam<StagedCase> {
  protected:
   Vector Scores(PolicyHarness& harness, const PolicyCase& c, RowRange rows) const {
     const DigestMaps* maps = GetParam().compressed ? &harness.maps() : nullptr;
-    return ReferenceScores(c, rows, GetParam().span, maps, GetParam().rule);
+    return ReferenceScores(c, rows, GetParam().probes, maps, GetParam().rule);
   }
 
   Device device_{2};
@@ -39,7 +39,7 @@ TEST_P(StagedPoliciesTest, ChoosesWhatTheFormulasChoose) {
   PolicyHarness harness(GetParam().policy, GetParam().positions);
   RequestId id = 1;
   for (const std::int32_t past : {70, 90, 333, 700}) {
-    for (const std::int32_t q_len : {1, 3, 10}) {
+    for (const std::int32_t q_len : {1, 4, 10}) {
       const PolicyCase c(id++, past, q_len, kSizes);
       const Selection selection = harness.Select(device_, c);
       ASSERT_EQ(selection.n_selected(), 24);
@@ -90,13 +90,13 @@ TEST_P(StagedPoliciesTest, CountsRowsAndSamplesRecallInDecode) {
 INSTANTIATE_TEST_SUITE_P(
     Policies,
     StagedPoliciesTest,
-    testing::Values(StagedCase{"esa", ReferenceRule::kVote, PolicyHarness::kProbeSpan, true},
-                    StagedCase{"esa-paper", ReferenceRule::kShiftOfSum, 1, true},
-                    StagedCase{"esa-individual", ReferenceRule::kShiftOfHeads, 1, true},
-                    StagedCase{"esa-exact", ReferenceRule::kVote, PolicyHarness::kProbeSpan, false},
+    testing::Values(StagedCase{"esa", ReferenceRule::kVote, PolicyHarness::kProbes, true},
+                    StagedCase{"esa-paper", ReferenceRule::kShiftOfSum, 0, true},
+                    StagedCase{"esa-individual", ReferenceRule::kShiftOfHeads, 0, true},
+                    StagedCase{"esa-exact", ReferenceRule::kVote, PolicyHarness::kProbes, false},
                     StagedCase{"esa-exact",
                                ReferenceRule::kVote,
-                               PolicyHarness::kProbeSpan,
+                               PolicyHarness::kProbes,
                                false,
                                PositionMode::kNative}),
     [](const auto& test) {
