@@ -13,7 +13,7 @@ TEST(DistancesTest, DefaultsFollowTheLocalSize) {
   const DistanceSettings d = DefaultDistances(4096);
   EXPECT_EQ(d.recall.selected, 1024);
   EXPECT_EQ(d.recall.initial, 4096);
-  EXPECT_EQ(d.recall.far_bias, 1);
+  EXPECT_EQ(d.recall.far_bias, 0);
   EXPECT_EQ(d.prose.selected, 2048);
   EXPECT_EQ(d.prose.initial, 4096);
   EXPECT_EQ(d.prose.far_bias, 0);
