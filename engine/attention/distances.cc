@@ -29,9 +29,9 @@ std::int32_t DefaultLocal(std::int64_t trained_length) {
 
 DistanceSettings DefaultDistances(std::int32_t local) {
   DistanceSettings settings;
-  settings.recall = {.selected = local / 4, .initial = local, .far_bias = 0};
-  settings.prose = {.selected = local / 2, .initial = local, .far_bias = 0};
-  settings.paper = {.selected = local, .initial = local, .far_bias = 0};
+  settings.recall = {.selected = local / 4, .initial = local};
+  settings.prose = {.selected = local / 2, .initial = local};
+  settings.paper = {.selected = local, .initial = local};
   return settings;
 }
 

@@ -56,7 +56,7 @@ absl::StatusOr<std::unique_ptr<RowScorer>> DigestScorer::Create(const PolicyPart
 DigestScorer::DigestScorer(const PolicyParts& parts, const DigestRule& rule)
     : parts_(parts),
       rule_(rule),
-      probe_rule_({.probes = rule.probes,
+      probe_rule_({.probes = rule.score == ScoreRule::kVote ? parts.probes : 0,
                    .single_queries = parts.single_queries,
                    .sum_groups = rule.form == DigestForm::kConcatenated,
                    .distance = parts.query_distance,

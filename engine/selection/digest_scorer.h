@@ -15,10 +15,10 @@
 
 namespace keyhole {
 
+// A vote takes the chunk's probes, a shift every query of it.
 struct DigestRule {
   DigestForm form = DigestForm::kPerKvHead;
   ScoreRule score = ScoreRule::kVote;
-  std::int32_t probes = 8;  // of a chunk, at most; 0: one of every query
 };
 
 // Digests are written at append, by page, and never again. Compressed queries are int8 with one

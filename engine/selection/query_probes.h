@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "engine/ops/rope.h"
@@ -11,7 +10,7 @@
 namespace keyhole {
 
 struct ProbeRule {
-  std::int32_t probes = 8;  // of a chunk, at most: means of equally many queries; 0: every query
+  std::int32_t probes = 0;  // of a chunk, at most: means of equally many queries; 0: every query
   std::int32_t single_queries = 0;  // chunks of at most so many have a probe of every query
   bool sum_groups = false;    // the query heads of a KV head are added up (exact for summed logits)
   std::int32_t distance = 0;  // probes are rotated to this distance

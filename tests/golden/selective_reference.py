@@ -69,8 +69,8 @@ class SelectiveReference(Reference):
     def _vote(self, q, keys):
         """Queries and keys [heads, n, head_dim], un-rotated -> a score for each key.
 
-        Each of at most `probes` means of equally many queries gives every head one vote to spread over the keys; a key's score is
-        what it gets of its best probe."""
+        Each of at most `probes` means of equally many queries gives every head one vote to spread over the keys; a key's
+        score is what it gets of its best probe."""
         span = -(-q.shape[1] // self.settings.probes)
         probes = torch.stack([part.mean(1) for part in q.split(span, 1)], 1)
         probes = self._rotate(probes, [self.settings.query_distance]) * self.config.attention_factor

@@ -39,7 +39,7 @@ class PolicyHarness {
   static constexpr std::int32_t kDistance = 5;
   static constexpr std::int32_t kProximity = 1;
   static constexpr std::int32_t kProbes = 3;
-  static constexpr std::int32_t kSingleQueries = 5;  // chunks of at most so many have each a probe
+  static constexpr std::int32_t kSingleQueries = 5;
 
   explicit PolicyHarness(std::string_view policy,
                          PositionMode positions = PositionMode::kRectified);

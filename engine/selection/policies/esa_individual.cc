@@ -9,8 +9,7 @@ namespace keyhole {
 absl::StatusOr<std::unique_ptr<SelectionPolicy>> MakeEsaIndividualPolicy(const PolicyParts& parts) {
   KEYHOLE_ASSIGN_OR_RETURN(
       auto scorer,
-      DigestScorer::Create(
-          parts, {.form = DigestForm::kPerKvHead, .score = ScoreRule::kShift, .probes = 0}));
+      DigestScorer::Create(parts, {.form = DigestForm::kPerKvHead, .score = ScoreRule::kShift}));
   return MakeStagedPolicy(kEsaIndividualTraits, parts, std::move(scorer));
 }
 

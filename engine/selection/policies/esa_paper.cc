@@ -9,8 +9,7 @@ namespace keyhole {
 absl::StatusOr<std::unique_ptr<SelectionPolicy>> MakeEsaPaperPolicy(const PolicyParts& parts) {
   KEYHOLE_ASSIGN_OR_RETURN(
       auto scorer,
-      DigestScorer::Create(
-          parts, {.form = DigestForm::kConcatenated, .score = ScoreRule::kShift, .probes = 0}));
+      DigestScorer::Create(parts, {.form = DigestForm::kConcatenated, .score = ScoreRule::kShift}));
   return MakeStagedPolicy(kEsaPaperTraits, parts, std::move(scorer));
 }
 

@@ -28,8 +28,8 @@ inline Vector Rotated(const Vector& x, std::int32_t position) {
   return out;
 }
 
-// [n][kHeads * kHeadDim]: at most `probes` means of equally many queries, 0 for each query itself,
-// turned to the scoring distance.
+// [n][kHeads * kHeadDim], turned to the scoring distance: at most `n_probes` means of equally many
+// queries. 0, or a chunk of few queries: each query.
 inline std::vector<Vector> ReferenceProbes(const PolicyCase& c, std::int32_t n_probes) {
   const bool single = n_probes == 0 || c.q_len <= PolicyHarness::kSingleQueries;
   const int span = single ? 1 : static_cast<int>(std::ceil(1.0 * c.q_len / n_probes));

@@ -88,7 +88,7 @@ class SelectiveModelTest : public ::testing::TestWithParam<std::string> {
     options.selection.maps = IdentityMaps();
     options.selection.query_distance = 24;
     options.selection.proximity = 3;
-    options.selection.probes = 8;
+    options.selection.probes = 4;
     return options;
   }
 
