@@ -73,12 +73,12 @@ void Server::LoadModel() {
     engine_ = *std::move(engine);
     const absl::Duration time = absl::Now() - start;
     counters_.OnModelLoaded(engine_->model(), config_.engine, time);
+    slot_.Open(engine_.get());
     log_->Info("model_loaded",
                {{"model", engine_->model().name},
                 {"revision", engine_->model().revision},
                 {"max_context", engine_->model().max_context},
                 {"seconds", absl::ToDoubleSeconds(time)}});
-    slot_.Open(engine_.get());
   } else {
     load_status_ = std::move(engine).status();
   }

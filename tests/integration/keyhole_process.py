@@ -14,6 +14,7 @@ REPO = pathlib.Path(os.path.abspath(__file__)).parents[2]
 SERVER = REPO / "build/cpu-release/server/keyhole-server"
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "keyhole"
 MODEL = CACHE / "models/SmolLM2-135M-Instruct.Q4_1.gguf"
+SERVICE = "keyhole.v1.GenerationService"
 START_SECONDS = 120
 
 
@@ -41,13 +42,14 @@ class ServerProcess:
         with self._changed:
             self._changed.notify_all()
 
-    def wait_for_event(self, event, timeout=START_SECONDS):
-        """The first log line of this event."""
+    def wait_for_event(self, event, timeout=START_SECONDS, **fields):
+        """The first log line of this event that has these fields."""
+        wanted = {"event": event, **fields}
         deadline = time.monotonic() + timeout
         with self._changed:
             while True:
                 for line in self.lines:
-                    if line.get("event") == event:
+                    if wanted.items() <= line.items():
                         return line
                 left = deadline - time.monotonic()
                 if left <= 0 or (not self._reader.is_alive() and self.process.poll() is not None):
@@ -62,7 +64,8 @@ class ServerProcess:
 
     def wait_ready(self):
         self.wait_listening()
-        self.wait_for_event("model_loaded")
+        # Health follows the loaded model within a period of the server's monitor.
+        self.wait_for_event("health", service=SERVICE, serving=True)
         return self
 
     def scrape(self):

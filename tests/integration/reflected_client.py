@@ -4,7 +4,8 @@ import grpc
 from google.protobuf import any_pb2, descriptor_pool, message_factory
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-SERVICE = "keyhole.v1.GenerationService"
+from keyhole_process import SERVICE
+
 ERROR_DETAILS = "grpc-status-details-bin"
 
 
