@@ -51,7 +51,7 @@ struct SelectionSettings {
   std::optional<PositionMode>
       positions;  // unset: native up to the trained length, rectified beyond
   std::optional<std::int32_t> recall_distance;  // of the profile `recall`; unset: local / 4
-  std::optional<float> recall_bias;             // likewise; unset: 0
+  std::optional<float> recall_bias;             // likewise; unset: 0.5
 };
 
 struct SchedulerSettings {

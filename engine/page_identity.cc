@@ -23,7 +23,8 @@ std::string Describe(const RopeScaling& scaling) {
 }
 
 std::string Describe(const Distances& distances) {
-  return absl::StrCat(distances.selected, ",", distances.initial, ",", distances.far_bias);
+  return absl::StrJoin(
+      std::tuple(distances.selected, distances.initial, distances.far_bias, distances.local), ",");
 }
 
 // Only one set of maps lives in a process; their sizes tell its forms apart.
@@ -69,15 +70,15 @@ std::string PageIdentity(const EngineConfig& config,
 
 PrefixRules PrefixRulesOf(const AttentionSettings& attention, const Chunking& chunking) {
   const DistanceSettings& distances = attention.distances;
-  return {
-      .chunk_size = distances.chunk_size,
-      .positions = attention.positions,
-      .tail = distances.tail,
-      .tail_reads_more = chunking.tail_chunk > 0 || attention.prefill_local < attention.sizes.local,
-      .default_profile = distances.default_profile,
-      .before_tail = distances.ProfileBeforeTail(),
-      .selected = attention.sizes.selected,
-      .max_selected = attention.max_selected};
+  return {.chunk_size = distances.chunk_size,
+          .positions = attention.positions,
+          .tail = distances.tail,
+          .tail_reads_other_rows =
+              chunking.tail_chunk > 0 || attention.prefill_local < attention.sizes.local,
+          .default_profile = distances.default_profile,
+          .before_tail = distances.ProfileBeforeTail(),
+          .selected = attention.sizes.selected,
+          .max_selected = attention.max_selected};
 }
 
 }  // namespace keyhole

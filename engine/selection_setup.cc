@@ -25,6 +25,9 @@ absl::StatusOr<AttentionSettings> ResolveAttention(const EngineConfig& config,
   distances = DefaultDistances(attention.sizes.local);
   distances.chunk_size = config.scheduler.chunk_size;
   distances.recall.selected = settings.recall_distance.value_or(distances.recall.selected);
+  // What a shorter window leaves out is lost where nothing selects it.
+  distances.recall.local =
+      traits.middle == MiddleRule::kBudget ? distances.recall.selected : attention.sizes.local;
   distances.recall.far_bias = settings.recall_bias.value_or(distances.recall.far_bias);
   if (positions == PositionMode::kRectified) {
     KEYHOLE_RETURN_IF_ERROR(CheckDistances(distances, attention.sizes, model.trained_length));
@@ -57,7 +60,14 @@ Chunking ChunkingOf(const SelectionSettings& settings,
   chunking.chunk_size = attention.distances.chunk_size;
   chunking.tail = attention.distances.tail;
   if (traits.middle == MiddleRule::kBudget) chunking.tail_chunk = settings.tail_chunk;
-  chunking.long_prompt = sizes.initial + sizes.local + sizes.selected + chunking.tail;
+  // Shorter ones are read whole, under every profile.
+  std::int32_t nearest = sizes.local;
+  if (attention.positions == PositionMode::kRectified) {
+    const DistanceSettings& d = attention.distances;
+    nearest = std::min({nearest, d.recall.local, d.prose.local, d.paper.local});
+  }
+  chunking.long_prompt =
+      std::max(sizes.local, sizes.initial + nearest + sizes.selected) + chunking.tail;
   return chunking;
 }
 

@@ -134,9 +134,11 @@ void AddSelectionFlags(CLI::App* app, SelectionSettings* selection, RawFlags* ra
                   selection->recall_interval,
                   "Decode selections between two comparisons with exact scores (0: none)")
       ->group(kGroup);
-  app->add_option("--recall-distance",
-                  selection->recall_distance,
-                  "Distance of selected tokens in the profile recall (rectified positions)")
+  app->add_option(
+         "--recall-distance",
+         selection->recall_distance,
+         "In the profile recall: distance of selected tokens, and local tokens at most (rectified "
+         "positions)")
       ->group(kGroup);
   app->add_option("--recall-bias",
                   selection->recall_bias,

@@ -23,7 +23,7 @@ struct EvalSettings {
   int scored_tokens = 1024;  // perplexity
   bool generate = false;     // also let the model write each answer
   bool chat = false;         // by Chat, with the model's template; written answers alone
-  QuestionFormat format = {.before = "", .after = "\n\nQuestion: {question}\nAnswer: {prime}"};
+  QuestionFormat format = {.before = "", .after = "\n\n{question} {prime}"};
   std::string haystack_file = {};  // empty: the filler
 };
 

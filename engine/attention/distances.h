@@ -1,8 +1,10 @@
-// How far from a query the far rows are put where positions are rectified. Plain data.
-// Sources: ESA (arXiv 2502.14477), ReRoPE, InfLLM (arXiv 2402.04617).
+// Which rows are near a query and how far the others are put where positions are rectified. Plain
+// data. Sources: ESA (arXiv 2502.14477), ReRoPE, InfLLM (arXiv 2402.04617).
 #pragma once
 
 #include <cstdint>
+#include <limits>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "engine/selection/selection.h"
@@ -14,6 +16,10 @@ struct Distances {
   std::int32_t selected = 1024;  // from a query to every selected row
   std::int32_t initial = 4096;   // from a query to every initial row
   float far_bias = 0;            // added to the logits of selected rows
+  // Local rows, at most the server's. Where it is not above `selected`, no local row is further
+  // away than a selected one: else a fact that is near loses against look-alikes that were
+  // selected.
+  std::int32_t local = std::numeric_limits<std::int32_t>::max();
 };
 
 // What a request may choose by name, and how the server uses it.
@@ -26,6 +32,11 @@ struct DistanceSettings {
   std::int32_t chunk_size = 512;
 
   const Distances& Of(AttentionProfile profile) const;
+
+  // Of the last queries; `wished`: by the request.
+  const Distances& InTail(std::optional<AttentionProfile> wished) const {
+    return Of(wished.value_or(default_profile));
+  }
 
   // Of all earlier queries: one for all profiles, so that pages do not depend on the request's.
   AttentionProfile ProfileBeforeTail() const;

@@ -28,12 +28,13 @@ void RectifiedPositions::SetDistances(const ModelInput& input) {
   initial_distance_.resize(n);
   far_bias_.resize(n);
   for (const SequenceSlice& slice : input.sequences) {
-    AttentionProfile profile = distances_.default_profile;
-    if (slice.request != nullptr) profile = slice.request->selection.profile.value_or(profile);
+    std::optional<AttentionProfile> wished;
+    if (slice.request != nullptr) wished = slice.request->selection.profile;
+    const Distances& tail = distances_.InTail(wished);
     const std::int32_t tail_begin = slice.prompt_len - distances_.tail;
     for (std::int32_t i = 0; i < slice.q_len; ++i) {
       const bool in_tail = slice.kv_len + i >= tail_begin;
-      const Distances& d = in_tail ? distances_.Of(profile) : distances_.BeforeTail();
+      const Distances& d = in_tail ? tail : distances_.BeforeTail();
       selected_distance_[slice.q_begin + i] = d.selected;
       initial_distance_[slice.q_begin + i] = d.initial;
       far_bias_[slice.q_begin + i] = d.far_bias;

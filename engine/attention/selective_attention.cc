@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -19,8 +20,17 @@ namespace {
 
 constexpr std::string_view kOp = "SelectiveAttention";
 
-bool EndsBeforeTail(const SequenceSlice& slice, std::int32_t tail) {
-  return slice.kv_len + slice.q_len <= slice.prompt_len - tail;
+std::int32_t LocalRows(const AttentionSettings& settings, const SequenceSlice& slice) {
+  const std::int32_t local = settings.sizes.local;
+  if (slice.kv_len <= local) return local;
+  const DistanceSettings& distances = settings.distances;
+  if (slice.kv_len + slice.q_len <= slice.prompt_len - distances.tail) {
+    return std::min(local, settings.prefill_local);
+  }
+  if (settings.positions != PositionMode::kRectified) return local;
+  std::optional<AttentionProfile> wished;
+  if (slice.request != nullptr) wished = slice.request->selection.profile;
+  return std::min(local, distances.InTail(wished).local);
 }
 
 }  // namespace
@@ -81,9 +91,7 @@ absl::StatusOr<Selection> SelectiveAttention::State::SelectRows(const LayerStep&
                                                                 const SequenceSlice& slice,
                                                                 StepSelectionStats& stats) {
   SelectionSizes sizes = settings.sizes;
-  if (slice.kv_len > sizes.local && EndsBeforeTail(slice, settings.distances.tail)) {
-    sizes.local = std::min(sizes.local, settings.prefill_local);
-  }
+  sizes.local = LocalRows(settings, slice);
   if (slice.request != nullptr) {
     const SelectionParams& wishes = slice.request->selection;
     if (wishes.selected_tokens.has_value()) {

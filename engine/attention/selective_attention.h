@@ -22,7 +22,7 @@ struct AttentionSettings {
   PositionMode positions = PositionMode::kNative;
   SelectionSizes sizes = {};
   // Local rows of chunks that end before the prompt's tail, once more than sizes.local rows precede
-  // them: what a prompt is read with may be shorter than what it is answered with.
+  // them. As `distances.local` for the tail and decode, where positions are rectified.
   std::int32_t prefill_local = 4096;
   std::int32_t max_selected = 8192;  // a request's own budget is clamped to this
   DistanceSettings distances = {};   // rectified positions only

@@ -15,7 +15,7 @@ struct PrefixRules {
   std::int32_t chunk_size = 512;
   PositionMode positions = PositionMode::kNative;
   std::int32_t tail = 128;
-  bool tail_reads_more = false;  // the tail may see other rows than the same tokens in mid-prompt
+  bool tail_reads_other_rows = false;  // than the same tokens in mid-prompt
   AttentionProfile default_profile = AttentionProfile::kRecall;
   AttentionProfile before_tail = AttentionProfile::kProse;
   std::int32_t selected = 0;      // the budget of requests that name none
@@ -34,7 +34,7 @@ constexpr std::int32_t SharedTokens(const PrefixRules& rules,
                                     std::int32_t prompt_len) {
   const bool one_profile = rules.positions == PositionMode::kNative ||
                            selection.profile.value_or(rules.default_profile) == rules.before_tail;
-  const bool whole_prompt = one_profile && !rules.tail_reads_more;
+  const bool whole_prompt = one_profile && !rules.tail_reads_other_rows;
   return whole_prompt ? prompt_len : std::max(0, prompt_len - rules.tail);
 }
 

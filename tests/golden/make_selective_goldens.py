@@ -28,7 +28,7 @@ MIN_TOKEN_MARGIN = 1e-4  # relative to the largest logit
 
 # Small enough that a few hundred tokens meet every branch.
 PROSE = Settings(before=Distances(48, 64), tail_and_decode=Distances(48, 64))
-RECALL = dataclasses.replace(PROSE, tail_and_decode=Distances(24, 64, far_bias=1.0))
+RECALL = dataclasses.replace(PROSE, tail_and_decode=Distances(24, 64, far_bias=1.0, local=24))
 PAPER = Settings(before=Distances(64, 64), tail_and_decode=Distances(64, 64))
 WIDE = dataclasses.replace(PROSE, before=Distances(512, 1024), query_distance=256)
 
@@ -50,7 +50,7 @@ TINY_CASES = {
 }
 # name -> (index of the text, prompt length, settings)
 TEXT_CASES = {
-    "smollm2_recall": (0, 400, change(WIDE, tail_and_decode=Distances(256, 1024, far_bias=1.0))),
+    "smollm2_recall": (0, 400, change(WIDE, tail_and_decode=Distances(256, 1024, far_bias=1.0, local=40))),
     "smollm2_prose": (1, 384, change(WIDE, tail_and_decode=Distances(512, 1024))),
 }
 
@@ -111,6 +111,7 @@ def check_margins(name, model, logits):
 def settings_of(s):
     sizes = [s.initial, s.local, s.selected, s.chunk, s.proximity, s.probes, s.query_distance, s.tail]
     distances = [s.before.selected, s.before.initial, s.tail_and_decode.selected, s.tail_and_decode.initial]
+    distances.append(s.tail_and_decode.local)
     return {
         "settings": np.array(sizes + distances, np.int32),
         "far_bias": np.array([s.before.far_bias, s.tail_and_decode.far_bias], np.float32),

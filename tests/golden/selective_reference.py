@@ -13,11 +13,13 @@ from reference import Reference
 
 @dataclasses.dataclass(frozen=True)
 class Distances:
-    """From a query to every selected and to every initial row; the bias is added to the logits of selected rows."""
+    """From a query to every selected and to every initial row; the bias is added to the logits of selected rows. `local`
+    bounds the local rows once more than the settings' own number of them precede the chunk."""
 
     selected: int
     initial: int
     far_bias: float = 0.0
+    local: int = 1 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +122,13 @@ class SelectiveReference(Reference):
         q = self._rotate(q, np.arange(self.length, self.length + q.shape[1]))
         return [self._logits(q, self._rotate(self.keys[layer][:, rows], rows)) for rows in parts]
 
+    def _local_rows(self, past, end):
+        s = self.settings
+        if past <= s.local or not s.rectified:
+            return s.local
+        distances = s.tail_and_decode if end > self.prompt_len - s.tail else s.before
+        return min(s.local, distances.local)
+
     def _attention(self, x, layer):
         c, s = self.config, self.settings
         n, past = x.shape[0], self.length
@@ -127,7 +136,7 @@ class SelectiveReference(Reference):
         self.keys[layer] = torch.cat([self.keys[layer], self._heads(x, layer, "k", c.n_kv_heads)], 1)
         self.values[layer] = torch.cat([self.values[layer], self._heads(x, layer, "v", c.n_kv_heads)], 1)
 
-        local_begin = max(0, past - s.local)
+        local_begin = max(0, past - self._local_rows(past, past + n))
         initial = np.arange(min(s.initial, local_begin))
         selected = self._select(layer, q, np.arange(len(initial), local_begin))
         near = np.arange(local_begin, past + n)  # the local part and the chunk

@@ -60,7 +60,7 @@ Simulation::Simulation(std::uint64_t seed) : seed_(seed), random_(seed) {
     chunking.tail = prefix_cache_.rules.tail;
     chunking.tail_chunk = static_cast<std::int32_t>(1 + Draw(6));
     chunking.long_prompt = static_cast<std::int32_t>(Draw(40));
-    prefix_cache_.rules.tail_reads_more = true;
+    prefix_cache_.rules.tail_reads_other_rows = true;
   }
   prefix_cache_.rules.selected = 5;
   prefix_cache_.rules.max_selected = 10;

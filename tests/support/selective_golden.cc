@@ -26,6 +26,7 @@ enum Place : std::size_t {
   kBeforeInitial,
   kTailSelected,
   kTailInitial,
+  kTailLocal,
 };
 
 class Comparison {
@@ -97,8 +98,10 @@ RunnerOptions SelectiveOptions(const GoldenFile& golden, const SelectiveCase& c)
   DistanceSettings& distances = options.attention.distances;
   distances.prose = {
       .selected = s[kBeforeSelected], .initial = s[kBeforeInitial], .far_bias = bias[0]};
-  distances.recall = {
-      .selected = s[kTailSelected], .initial = s[kTailInitial], .far_bias = bias[1]};
+  distances.recall = {.selected = s[kTailSelected],
+                      .initial = s[kTailInitial],
+                      .far_bias = bias[1],
+                      .local = s[kTailLocal]};
   distances.tail = s[kTail];
   options.selection.query_distance = s[kQueryDistance];
   options.selection.proximity = s[kProximity];

@@ -13,13 +13,16 @@ TEST(DistancesTest, DefaultsFollowTheLocalSize) {
   const DistanceSettings d = DefaultDistances(4096);
   EXPECT_EQ(d.recall.selected, 1024);
   EXPECT_EQ(d.recall.initial, 4096);
-  EXPECT_EQ(d.recall.far_bias, 0);
+  EXPECT_EQ(d.recall.far_bias, 0.5F);
+  EXPECT_EQ(d.recall.local, 1024);  // no local row is further away than a selected one
   EXPECT_EQ(d.prose.selected, 2048);
   EXPECT_EQ(d.prose.initial, 4096);
   EXPECT_EQ(d.prose.far_bias, 0);
+  EXPECT_GE(d.prose.local, 4096);
   EXPECT_EQ(d.paper.selected, 4096);
   EXPECT_EQ(d.paper.initial, 4096);
   EXPECT_EQ(d.paper.far_bias, 0);
+  EXPECT_GE(d.paper.local, 4096);
 }
 
 TEST(DistancesTest, EarlierQueriesUseProseUnlessTheServerIsSetToThePaper) {
@@ -46,6 +49,9 @@ TEST(DistancesTest, LargestDistanceStaysBelowTheTrainedLength) {
   EXPECT_TRUE(CheckDistances(far, sizes, 8193).ok());
   far.prose.initial = -1;
   EXPECT_EQ(CheckDistances(far, sizes, 8193).code(), absl::StatusCode::kInvalidArgument);
+  DistanceSettings negative = d;
+  negative.recall.local = -1;
+  EXPECT_EQ(CheckDistances(negative, sizes, 8193).code(), absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ TEST(PrefixRulesTest, TheProfileBeforeTheTailMakesTheTailLikeTheRest) {
 
 TEST(PrefixRulesTest, TailThatReadsMoreIsNeverShared) {
   PrefixRules rules = Native();
-  rules.tail_reads_more = true;
+  rules.tail_reads_other_rows = true;
   EXPECT_EQ(PublishableChunks(rules, WithProfile(AttentionProfile::kProse), 42), 4);
   EXPECT_EQ(PublishableChunks(rules, WithProfile(AttentionProfile::kProse), 41), 3);
 }

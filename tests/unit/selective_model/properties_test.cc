@@ -82,7 +82,7 @@ class SelectiveModelTest : public ::testing::TestWithParam<std::string> {
     options.attention.positions = positions;
     options.attention.sizes = {.initial = 8, .local = 64, .selected = 16};
     DistanceSettings& distances = options.attention.distances;
-    distances.recall = {.selected = 24, .initial = 64, .far_bias = 1};
+    distances.recall = {.selected = 24, .initial = 64, .far_bias = 1, .local = 24};
     distances.prose = {.selected = 48, .initial = 64, .far_bias = 0};
     distances.tail = 24;
     options.selection.maps = IdentityMaps();
