@@ -30,6 +30,7 @@ class Llama final : public Model {
   Llama(LlamaParts parts, const TokenEmbedding& embedding);
 
   const ModelConfig& config() const override { return parts_.source->config(); }
+  std::size_t weight_bytes() const override { return WeightBytes(parts_.weights); }
 
   // The rows that need no logits skip what follows attention in the last layer.
   // REQUIRES: result.sequences is parallel to input.sequences.

@@ -1,6 +1,7 @@
 // A language model: packed tokens in, logits out.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/status/statusor.h"
@@ -18,6 +19,9 @@ class Model {
  public:
   virtual ~Model() = default;
   virtual const ModelConfig& config() const = 0;
+
+  // Of the matrices that a step reads once, as they are held.
+  virtual std::size_t weight_bytes() const = 0;
 
   // Appends the step's rows to the KV pages and returns logits [n_logit_rows, vocab_size] f32: for
   // each sequence in order its prompt_logprob_count rows, then its last row if it samples. They are

@@ -81,6 +81,16 @@ class Packer {
 
 }  // namespace
 
+std::size_t WeightBytes(const ModelWeights& weights) {
+  std::size_t bytes = weights.output.bytes();
+  for (const LayerWeights& layer : weights.layers) {
+    for (const PackedLinear* matrix : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+      bytes += matrix->bytes();
+    }
+  }
+  return bytes;
+}
+
 absl::StatusOr<ModelWeights> LoadWeights(const WeightSource& source,
                                          WeightMode mode,
                                          Device& device,

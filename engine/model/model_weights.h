@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -32,6 +33,9 @@ struct ModelWeights {
   at::Tensor output_norm;  // [hidden_size]
   PackedLinear output;     // the token embedding where it is tied
 };
+
+// Of the packed matrices.
+std::size_t WeightBytes(const ModelWeights& weights);
 
 // Called after each packed layer with the share of the work that is done, in (0, 1].
 using LoadProgress = std::function<void(double done)>;

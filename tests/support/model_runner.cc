@@ -4,6 +4,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "engine/model/load_model.h"
@@ -118,6 +119,7 @@ absl::StatusOr<std::span<const float>> ModelRunner::Step(std::span<const RunnerS
   timings_.linear_seconds += result.timings.linear_seconds;
   timings_.attention_seconds += result.timings.attention_seconds;
   timings_.selection_seconds += result.timings.selection_seconds;
+  selection_ = std::move(result.selection);
   return std::span(logits.const_data_ptr<float>(), logits.numel());
 }
 
@@ -132,6 +134,25 @@ absl::StatusOr<std::span<const float>> ModelRunner::Prefill(std::int32_t sequenc
     tokens = tokens.subspan(slice.tokens.size());
   }
   return logits;
+}
+
+void ModelRunner::Repeat(std::int32_t sequence, std::int32_t length) {
+  Sequence& s = sequences_[sequence];
+  const std::int32_t page_size = options_.page_size;
+  const std::size_t n_tokens = s.tokens.size();
+  const std::size_t n_pages = n_tokens / page_size;
+  for (std::size_t page = n_pages; page < static_cast<std::size_t>(length / page_size); ++page) {
+    const PageId from = s.pages[page % n_pages];
+    const PageId to = s.pages[page];
+    std::memcpy(
+        store_->LayerRows(to, 0), store_->LayerRows(from, 0), store_->layout().page_bytes());
+    if (digests_) {
+      std::memcpy(digests_->Slot(to, 0), digests_->Slot(from, 0), digests_->layout().page_bytes());
+    }
+  }
+  for (std::size_t i = n_tokens; i < static_cast<std::size_t>(length); ++i) {
+    s.tokens.push_back(s.tokens[i % n_tokens]);
+  }
 }
 
 void ModelRunner::Truncate(std::int32_t sequence, std::int32_t length) {

@@ -78,10 +78,18 @@ class ModelRunner {
   absl::StatusOr<std::span<const float>> Prefill(std::int32_t sequence,
                                                  std::span<const TokenId> tokens);
 
+  // Appends copies of the sequence's first pages until it has `length` tokens: the memory and the
+  // work of a long sequence without its prefill. REQUIRES: both lengths are multiples of page_size;
+  // rectified positions, where a page's rows do not depend on where it stands.
+  void Repeat(std::int32_t sequence, std::int32_t length);
+
   // The tokens so far are forgotten beyond `length`.
   void Truncate(std::int32_t sequence, std::int32_t length);
 
-  const StepTimings& timings() const { return timings_; }  // of all steps together
+  const StepTimings& timings() const { return timings_; }             // of all steps together
+  const StepSelectionStats& selection() const { return selection_; }  // of the last step
+  const HostStore& store() const { return *store_; }
+  const DigestStore* digests() const { return digests_.get(); }  // null where nothing is scored
   std::int64_t vocab_size() const { return model_->config().vocab_size; }
   Model& model() { return *model_; }
 
@@ -106,6 +114,7 @@ class ModelRunner {
   std::vector<Sequence> sequences_;
   PageId next_page_;
   StepTimings timings_;
+  StepSelectionStats selection_;
 };
 
 }  // namespace keyhole

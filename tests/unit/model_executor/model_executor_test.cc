@@ -26,6 +26,7 @@ using Logits = std::vector<std::vector<float>>;
 // Gives the logits it was told to.
 class FakeModel final : public Model {
  public:
+  std::size_t weight_bytes() const override { return 0; }
   using Behaviour = absl::AnyInvocable<absl::StatusOr<Logits>(const ModelInput&, StepResult&)>;
 
   explicit FakeModel(Behaviour behaviour) : behaviour_(std::move(behaviour)) {

@@ -1,0 +1,264 @@
+// Time of one decode step and one prefill chunk against the length of what precedes them: one JSON
+// line a case, with the share of each stage and the bytes it must read.
+//
+// The context is filled with copies of a short prefill's pages. Selection, fetching and attention
+// do their full work on it: every row and every digest lies in memory of its own.
+#include <absl/functional/function_ref.h>
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/digest_setup.h"
+#include "engine/model/weight_source.h"
+#include "engine/selection/policy_registry.h"
+#include "engine/selection_setup.h"
+#include "engine/status_macros.h"
+#include "tests/support/model_runner.h"
+
+namespace keyhole {
+namespace {
+
+struct Options {
+  EngineConfig engine;
+  std::vector<std::int32_t> depths = {0, 8192, 32768, 131072};
+  std::int32_t steps = 16;  // decode steps of a case
+  std::int32_t chunks = 5;  // prefill chunks of a case
+};
+
+double Median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+// Ordinary text is not needed: the work hardly depends on the tokens.
+std::vector<TokenId> SomeTokens(std::int64_t count, std::int64_t vocab_size) {
+  std::vector<TokenId> tokens;
+  for (std::int64_t i = 0; i < count; ++i) {
+    tokens.push_back(static_cast<TokenId>((i * 7919 + 13) % vocab_size));
+  }
+  return tokens;
+}
+
+// Seconds of the stages of one step; `total` is wall time.
+struct Stages {
+  double total = 0;
+  double linear = 0;
+  double compress = 0;
+  double score = 0;
+  double top_k = 0;
+  double attend = 0;
+
+  double other() const { return total - linear - compress - score - top_k - attend; }
+};
+
+class ContextBench {
+ public:
+  ContextBench(const Options& options,
+               const AttentionSettings& attention,
+               std::unique_ptr<ModelRunner> runner)
+      : options_(options), attention_(attention), runner_(std::move(runner)) {}
+
+  absl::Status Fill() {
+    const std::int32_t longest = *std::ranges::max_element(options_.depths);
+    base_ = runner_->AddSequence(longest);
+    const std::int32_t first = std::min(longest, attention_.sizes.local + chunk());
+    KEYHOLE_RETURN_IF_ERROR(
+        runner_->Prefill(base_, SomeTokens(first, runner_->vocab_size())).status());
+    if (longest > first) runner_->Repeat(base_, longest);
+    return absl::OkStatus();
+  }
+
+  absl::Status Decode(std::int32_t depth) {
+    const std::int32_t sequence = Fork(depth, depth + options_.steps + 1, depth);
+    const std::vector<TokenId> token = SomeTokens(1, runner_->vocab_size());
+    std::vector<Stages> steps;
+    // The first step fills the window of rotated keys.
+    for (std::int32_t i = 0; i <= options_.steps; ++i) {
+      KEYHOLE_ASSIGN_OR_RETURN(const Stages stages, Time(sequence, token));
+      if (i > 0) steps.push_back(stages);
+    }
+    Print("decode", depth, 1, steps);
+    return absl::OkStatus();
+  }
+
+  absl::Status Prefill(std::int32_t depth) {
+    const std::int32_t before = std::max(0, depth - chunk());
+    const std::int32_t capacity = depth + chunk();
+    const std::int32_t sequence = Fork(before, capacity, capacity + attention_.distances.tail);
+    const std::vector<TokenId> tokens = SomeTokens(chunk(), runner_->vocab_size());
+    if (depth > before) KEYHOLE_RETURN_IF_ERROR(Time(sequence, tokens).status());
+    std::vector<Stages> steps;
+    for (std::int32_t i = 0; i < options_.chunks; ++i) {
+      runner_->Truncate(sequence, depth);
+      KEYHOLE_ASSIGN_OR_RETURN(const Stages stages, Time(sequence, tokens));
+      steps.push_back(stages);
+    }
+    Print("prefill", depth, chunk(), steps);
+    return absl::OkStatus();
+  }
+
+ private:
+  std::int32_t chunk() const { return options_.engine.scheduler.chunk_size; }
+
+  // A sequence whose first `shared` tokens are the filled context's.
+  std::int32_t Fork(std::int32_t shared, std::int32_t capacity, std::int32_t prompt_len) {
+    RunnerSequence sequence;
+    sequence.capacity = capacity;
+    sequence.prompt_len = prompt_len;
+    sequence.shared_tokens = shared;
+    sequence.shared_from = base_;
+    return runner_->AddSequence(sequence);
+  }
+
+  absl::StatusOr<Stages> Time(std::int32_t sequence, std::span<const TokenId> tokens) {
+    const StepTimings before = runner_->timings();
+    const auto start = std::chrono::steady_clock::now();
+    KEYHOLE_RETURN_IF_ERROR(runner_->Prefill(sequence, tokens).status());
+    Stages stages;
+    stages.total = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const StepTimings& after = runner_->timings();
+    stages.linear = after.linear_seconds - before.linear_seconds;
+    const double selection = after.selection_seconds - before.selection_seconds;
+    stages.attend = after.attention_seconds - before.attention_seconds - selection;
+    for (LayerSelection layer : runner_->selection().layers) {
+      stages.compress += layer[SelectionStage::kCompress];
+      stages.score += layer[SelectionStage::kScore];
+      stages.top_k += layer[SelectionStage::kTopK];
+    }
+    return stages;
+  }
+
+  // Bytes of digests that the last step scored, and of rows that it attended to, in all layers.
+  std::pair<double, double> BytesRead(std::int32_t depth, std::int32_t n_tokens) const {
+    double digests = 0;
+    double rows = 0;
+    const auto row_bytes = static_cast<double>(runner_->store().layout().row_bytes());
+    for (const LayerSelection& layer : runner_->selection().layers) {
+      if (layer.scored) {
+        digests += static_cast<double>(layer.candidates) *
+                   static_cast<double>(runner_->digests()->layout().token_bytes());
+      }
+      rows += static_cast<double>(depth - layer.candidates + layer.selected + n_tokens) * row_bytes;
+    }
+    if (runner_->selection().layers.empty()) {
+      rows = static_cast<double>(depth + n_tokens) * row_bytes * runner_->store().layout().n_layers;
+    }
+    return {digests, rows};
+  }
+
+  void Print(const char* phase,
+             std::int32_t depth,
+             std::int32_t n_tokens,
+             const std::vector<Stages>& steps) const {
+    const auto median = [&](auto stage) {
+      std::vector<double> values;
+      for (const Stages& step : steps) values.push_back(stage(step));
+      return Median(std::move(values));
+    };
+    const double total = median([](const Stages& s) { return s.total; });
+    const auto share = [&](auto stage) { return median(stage) / total; };
+    const auto [digests, rows] = BytesRead(depth, n_tokens);
+    fmt::print(
+        R"({{"name":"{}","policy":"{}","depth":{},"tokens":{},"ms":{:.2f},"tokens_per_second":{:.1f},)"
+        R"("shares":{{"linear":{:.3f},"compress":{:.3f},"score":{:.3f},"top_k":{:.3f},)"
+        R"("attend":{:.3f},"other":{:.3f}}},)"
+        R"("megabytes":{{"weights":{:.1f},"digests":{:.1f},"rows":{:.1f}}}}})"
+        "\n",
+        phase,
+        options_.engine.selection.policy,
+        depth,
+        n_tokens,
+        total * 1e3,
+        n_tokens / total,
+        share([](const Stages& s) { return s.linear; }),
+        share([](const Stages& s) { return s.compress; }),
+        share([](const Stages& s) { return s.score; }),
+        share([](const Stages& s) { return s.top_k; }),
+        share([](const Stages& s) { return s.attend; }),
+        share([](const Stages& s) { return s.other(); }),
+        static_cast<double>(runner_->model().weight_bytes()) * 1e-6,
+        digests * 1e-6,
+        rows * 1e-6);
+    std::fflush(stdout);
+  }
+
+  const Options& options_;
+  AttentionSettings attention_;
+  std::unique_ptr<ModelRunner> runner_;
+  std::int32_t base_ = 0;
+};
+
+absl::Status Run(const Options& options) {
+  const EngineConfig& config = options.engine;
+  KEYHOLE_ASSIGN_OR_RETURN(const std::shared_ptr<const WeightSource> source,
+                           OpenModel(config.model.path, {}));
+  KEYHOLE_ASSIGN_OR_RETURN(const PolicyTraits traits, FindSelectionPolicy(config.selection.policy));
+  RunnerOptions runner_options;
+  runner_options.weights = config.model.weights;
+  runner_options.kv = config.kv.type;
+  runner_options.n_threads = config.threads;
+  runner_options.chunk_size = config.scheduler.chunk_size;
+  runner_options.page_size = config.kv.page_size;
+  runner_options.policy = config.selection.policy;
+  KEYHOLE_ASSIGN_OR_RETURN(
+      runner_options.attention,
+      ResolveAttention(config, traits, source->config(), PositionMode::kRectified));
+  runner_options.selection =
+      ResolvePolicyParts(config.selection, traits, source->config(), PositionMode::kRectified);
+  KEYHOLE_ASSIGN_OR_RETURN(runner_options.selection.maps,
+                           LoadDigestMaps(config, traits, source, nullptr));
+  const std::int32_t longest = *std::ranges::max_element(options.depths);
+  runner_options.n_tokens =
+      longest + static_cast<std::int32_t>(options.depths.size()) *
+                    (2 * config.scheduler.chunk_size + options.steps + config.kv.page_size);
+  KEYHOLE_ASSIGN_OR_RETURN(auto runner, ModelRunner::Create(source, runner_options));
+  ContextBench bench(options, runner_options.attention, std::move(runner));
+  KEYHOLE_RETURN_IF_ERROR(bench.Fill());
+  for (const std::int32_t depth : options.depths) {
+    KEYHOLE_RETURN_IF_ERROR(bench.Decode(depth));
+    KEYHOLE_RETURN_IF_ERROR(bench.Prefill(depth));
+  }
+  return absl::OkStatus();
+}
+
+void AddOptions(CLI::App* app, Options* options) {
+  SelectionSettings& selection = options->engine.selection;
+  app->add_option("model", options->engine.model.path, "As keyhole-server's --model")->required();
+  app->add_option("--depths", options->depths, "Tokens before the step; multiples of the page size")
+      ->delimiter(',')
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--policy", selection.policy);
+  app->add_option("--initial", selection.initial);
+  app->add_option("--local", selection.local);
+  app->add_option("--prefill-local", selection.prefill_local);
+  app->add_option("--selected", selection.selected);
+  app->add_option("--probes", selection.probes);
+  app->add_option("--chunk-size", options->engine.scheduler.chunk_size);
+  app->add_option("--threads", options->engine.threads, "0: all cores");
+  app->add_option("--steps", options->steps, "Decode steps of a case")->check(CLI::PositiveNumber);
+  app->add_option("--chunks", options->chunks, "Prefill chunks of a case")
+      ->check(CLI::PositiveNumber);
+  selection.recall_interval = 0;
+}
+
+}  // namespace
+}  // namespace keyhole
+
+int main(int argc, char** argv) {
+  keyhole::Options options;
+  CLI::App app("decode and prefill against context length");
+  keyhole::AddOptions(&app, &options);
+  CLI11_PARSE(app, argc, argv);
+  const absl::Status status = keyhole::Run(options);
+  if (status.ok()) return 0;
+  fmt::print(stderr, "context_bench: {}\n", status.ToString());
+  return 1;
+}
