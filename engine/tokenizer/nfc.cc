@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <vector>
 
+#include "engine/tokenizer/newer_marks.h"
 #include "engine/tokenizer/utf8.h"
 
 namespace keyhole {
@@ -23,8 +25,11 @@ std::vector<utf8proc_int32_t> Decompose(std::string_view text) {
   int boundary = 0;
   for (std::size_t at = 0; at < text.size();) {
     const Utf8Unit unit = ReadUtf8(text, at);
-    const utf8proc_ssize_t n = utf8proc_decompose_char(
-        static_cast<utf8proc_int32_t>(unit.code_point), parts, 32, UTF8PROC_DECOMPOSE, &boundary);
+    utf8proc_ssize_t n = 0;
+    if (!IsNewerMark(unit.code_point)) {
+      n = utf8proc_decompose_char(
+          static_cast<utf8proc_int32_t>(unit.code_point), parts, 32, UTF8PROC_DECOMPOSE, &boundary);
+    }
     if (n > 0 && n <= 32) {
       out.insert(out.end(), parts, parts + n);
     } else {
@@ -37,27 +42,38 @@ std::vector<utf8proc_int32_t> Decompose(std::string_view text) {
 
 // Marks after a base into canonical order. utf8proc's own ordering takes quadratic time on a long
 // run of marks.
-void OrderMarks(std::vector<utf8proc_int32_t>* code_points) {
+void OrderMarks(std::span<utf8proc_int32_t> code_points) {
   const auto is_base = [](utf8proc_int32_t c) { return CombiningClass(c) == 0; };
   const auto by_class = [](utf8proc_int32_t a, utf8proc_int32_t b) {
     return CombiningClass(a) < CombiningClass(b);
   };
-  for (auto begin = code_points->begin(); begin != code_points->end();) {
-    begin = std::find_if_not(begin, code_points->end(), is_base);
-    const auto end = std::find_if(begin, code_points->end(), is_base);
+  for (auto begin = code_points.begin(); begin != code_points.end();) {
+    begin = std::find_if_not(begin, code_points.end(), is_base);
+    const auto end = std::find_if(begin, code_points.end(), is_base);
     std::stable_sort(begin, end, by_class);
     begin = end;
   }
 }
 
-void AppendNfc(std::string_view text, std::string* out) {
-  std::vector<utf8proc_int32_t> code_points = Decompose(text);
-  OrderMarks(&code_points);
+void AppendComposed(std::span<utf8proc_int32_t> code_points, std::string* out) {
+  OrderMarks(code_points);
   const utf8proc_ssize_t n =
       utf8proc_normalize_utf32(code_points.data(),
                                static_cast<utf8proc_ssize_t>(code_points.size()),
                                static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
   for (utf8proc_ssize_t i = 0; i < n; ++i) AppendUtf8(code_points[i], out);
+}
+
+void AppendNfc(std::string_view text, std::string* out) {
+  std::vector<utf8proc_int32_t> code_points = Decompose(text);
+  const auto is_newer = [](utf8proc_int32_t c) { return IsNewerMark(static_cast<char32_t>(c)); };
+  for (auto begin = code_points.begin();;) {
+    const auto end = std::find_if(begin, code_points.end(), is_newer);
+    AppendComposed({begin, end}, out);
+    if (end == code_points.end()) return;
+    AppendUtf8(*end, out);
+    begin = end + 1;
+  }
 }
 
 }  // namespace

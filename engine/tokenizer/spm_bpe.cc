@@ -83,14 +83,17 @@ bool SpansWords(std::string_view piece) {
   return piece.find(kSpace, at) != piece.npos;
 }
 
-// SentencePiece's rule: no spaces at either end, single ones between.
+// SentencePiece's rule: no spaces at either end, single ones between. What is written as U+2581 in
+// the text is no space, but at the end it goes too.
 std::string CollapseSpaces(std::string_view text) {
   std::string out;
   for (const char c : text) {
     if (c == ' ' && (out.empty() || out.back() == ' ')) continue;
     out.push_back(c);
   }
-  if (out.ends_with(' ')) out.pop_back();
+  while (out.ends_with(' ') || out.ends_with(kSpace)) {
+    out.resize(out.size() - (out.ends_with(' ') ? 1 : kSpace.size()));
+  }
   return out;
 }
 

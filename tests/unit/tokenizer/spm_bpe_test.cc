@@ -60,6 +60,7 @@ TEST(SpmBpe, ExtraSpacesGoWhenTheModelSays) {
   data.remove_extra_whitespaces = true;
   EXPECT_THAT(Encode(data, "  a   b "),
               ElementsAre(1, kSpace, kFirstPiece + 3, kSpace, kFirstPiece + 4));
+  EXPECT_THAT(Encode(data, "a\u2581 \u2581"), ElementsAre(1, kSpace, kFirstPiece + 3));
 }
 
 TEST(SpmBpe, PiecesAcrossWordsStillMatch) {

@@ -65,6 +65,16 @@ TEST(Nfc, ComposesAndOrders) {
   EXPECT_EQ(ToNfc("\U0001F600 e\u0301"), "\U0001F600 \u00e9");
 }
 
+// As the oracle's tables, which are those of Unicode 9.
+TEST(Nfc, NewerMarksNeitherMoveNorCompose) {
+  EXPECT_EQ(ToNfc("\u09be\u09fe\u09bc"), "\u09be\u09fe\u09bc");
+  EXPECT_EQ(ToNfc("q\u09fe\u0307\u0323"), "q\u09fe\u0323\u0307");
+  EXPECT_EQ(ToNfc("e\u1abf\u0301"), "e\u1abf\u0301");
+  EXPECT_EQ(ToNfc("e\u0301\u1abf"), "\u00e9\u1abf");
+  EXPECT_EQ(ToNfc("\U00011935\U00011930"), "\U00011935\U00011930");
+  EXPECT_EQ(ToNfc("\U00011938"), "\U00011938");
+}
+
 TEST(ByteLevelAlphabet, IsOneToOne) {
   for (int byte = 0; byte < 256; ++byte) {
     EXPECT_EQ(ByteLevelBytes(ByteLevelCharacter(byte)), std::string(1, static_cast<char>(byte)));
