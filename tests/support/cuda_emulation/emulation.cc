@@ -11,6 +11,7 @@
 #include <memory>
 #include <numeric>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "cuda_runtime.h"
@@ -233,7 +234,7 @@ void FailCall(Call call, int error, int after) {
 }
 
 int TakeFailure(Call call) {
-  int (&failure)[2] = machine.failures[static_cast<int>(call)];
+  int(&failure)[2] = machine.failures[static_cast<int>(call)];
   if (failure[0] == 0 || failure[1]-- > 0) return 0;
   return std::exchange(failure[0], 0);
 }

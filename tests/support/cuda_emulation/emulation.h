@@ -2,8 +2,8 @@
 //
 // Threads run until they wait at a barrier or for their warp, in an order that a test chooses, so
 // that a missing barrier shows as a wrong result in one order or another. A barrier that not all
-// threads reach, and a warp operation that not all lanes take part in, end the process. Device memory
-// is filled with NaNs when it is taken. Nothing here knows the project.
+// threads reach, and a warp operation that not all lanes take part in, end the process. Device
+// memory is filled with NaNs when it is taken. Nothing here knows the project.
 #pragma once
 
 #include <cstddef>

@@ -119,7 +119,6 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
   if (const int error = cuda_emulation::TakeFailure(cuda_emulation::Call::kLaunch); error != 0) {
     return static_cast<cudaError_t>(error);
   }
-  cuda_emulation::RunGrid(
-      {grid.x, grid.y, grid.z}, config->blockDim.x, [&] { kernel(args...); });
+  cuda_emulation::RunGrid({grid.x, grid.y, grid.z}, config->blockDim.x, [&] { kernel(args...); });
   return cudaSuccess;
 }
