@@ -21,7 +21,7 @@ set(keyhole_warnings -Wall -Wextra $<$<CXX_COMPILER_ID:GNU>:-Wshadow=local> -Wno
 target_compile_options(keyhole_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${keyhole_warnings};-fno-math-errno>")
 # Kernels share arithmetic with the host as constexpr functions; what nvcc generates for the host is not ours to warn about.
 target_compile_options(keyhole_options INTERFACE
-  "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-lineinfo;-Xcompiler=-Wall,-Wextra,-Wno-sign-compare>")
+  "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr;-lineinfo;-Xcompiler=-Wall,-Wextra,-Wno-sign-compare>")
 if(KEYHOLE_WERROR)
   target_compile_options(keyhole_options INTERFACE
     "$<$<COMPILE_LANGUAGE:CXX>:-Werror>" "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>")

@@ -45,6 +45,14 @@ struct Copy {
   bool valid;
 };
 
+void Run(const Copy& copy) {
+  if (copy.valid) {
+    std::memcpy(copy.to, copy.from, copy.size);
+  } else {
+    std::memset(copy.to, 0, copy.size);
+  }
+}
+
 enum class State { kReady, kAtBarrier, kInWarp, kDone };
 
 struct Fiber {
@@ -81,6 +89,12 @@ Machine machine;
 
 void Yield() {
   if (_setjmp(machine.running->resume) == 0) _longjmp(machine.scheduler, 1);
+}
+
+// A copy may happen at any time between its start and the wait for it.
+bool CopiesAtOnce() {
+  if (machine.order == Order::kShuffled) return machine.random() % 2 == 0;
+  return machine.order == Order::kReverse;
 }
 
 void FiberMain() {
@@ -207,7 +221,12 @@ void StartCopy(void* to, const void* from, std::size_t size, bool valid) {
     return reinterpret_cast<std::uintptr_t>(p) % size == 0;
   };
   if (!aligned(to) || !aligned(from)) Fail("an asynchronous copy is not aligned");
-  machine.running->open.push_back({to, from, size, valid});
+  const Copy copy = {to, from, size, valid};
+  if (CopiesAtOnce()) {
+    Run(copy);
+  } else {
+    machine.running->open.push_back(copy);
+  }
 }
 
 void CommitCopies() {
@@ -218,13 +237,7 @@ void CommitCopies() {
 void WaitForCopies(int later) {
   std::deque<std::vector<Copy>>& groups = machine.running->groups;
   for (; groups.size() > static_cast<std::size_t>(later); groups.pop_front()) {
-    for (const Copy& copy : groups.front()) {
-      if (copy.valid) {
-        std::memcpy(copy.to, copy.from, copy.size);
-      } else {
-        std::memset(copy.to, 0, copy.size);
-      }
-    }
+    for (const Copy& copy : groups.front()) Run(copy);
   }
 }
 

@@ -306,7 +306,6 @@ __global__ void __launch_bounds__(kThreads) AttendManyKernel(AttendArgs args) {
     __syncthreads();
     queries.Score(keys, scores);
     more = work.Advance(next);
-    __syncthreads();
     if (more) FindRows(work, next, offsets);
     __syncthreads();
     if (more) start(next, true);

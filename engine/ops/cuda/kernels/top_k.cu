@@ -14,7 +14,8 @@ struct PassArgs {
   std::int32_t pass;
 };
 
-// Largest digits first, each thread a run of them: finds the digit of the k-th largest key.
+// Largest digits first, each thread a run of them: finds the digit of the k-th largest key. Once in
+// a kernel.
 __device__ RadixState Decide(const std::uint32_t* counts, RadixState state, int pass) {
   __shared__ std::int32_t warps[kWarps];
   __shared__ RadixState decided;
@@ -35,9 +36,7 @@ __device__ RadixState Decide(const std::uint32_t* counts, RadixState state, int 
     greater += count;
   }
   __syncthreads();
-  const RadixState result = decided;
-  __syncthreads();
-  return result;
+  return decided;
 }
 
 // What the passes before `pass` found. The first block keeps it for the next kernel.
