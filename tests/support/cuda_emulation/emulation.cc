@@ -42,16 +42,9 @@ struct Copy {
   void* to;
   const void* from;
   std::size_t size;
-  bool valid;
 };
 
-void Run(const Copy& copy) {
-  if (copy.valid) {
-    std::memcpy(copy.to, copy.from, copy.size);
-  } else {
-    std::memset(copy.to, 0, copy.size);
-  }
-}
+void Run(const Copy& copy) { std::memcpy(copy.to, copy.from, copy.size); }
 
 enum class State { kReady, kAtBarrier, kInWarp, kDone };
 
@@ -216,12 +209,12 @@ Slots Exchange(unsigned mask, int kind, const void* value, std::size_t size) {
   return warp.slots[machine.running->parity];
 }
 
-void StartCopy(void* to, const void* from, std::size_t size, bool valid) {
+void StartCopy(void* to, const void* from, std::size_t size) {
   const auto aligned = [size](const void* p) {
     return reinterpret_cast<std::uintptr_t>(p) % size == 0;
   };
   if (!aligned(to) || !aligned(from)) Fail("an asynchronous copy is not aligned");
-  const Copy copy = {to, from, size, valid};
+  const Copy copy = {to, from, size};
   if (CopiesAtOnce()) {
     Run(copy);
   } else {

@@ -37,7 +37,7 @@ Slots Exchange(unsigned mask, int kind, const void* value, std::size_t size);
 
 // Asynchronous copies of the running thread: in forward order done when they are waited for, in
 // reverse order at once, else now so, now so.
-void StartCopy(void* to, const void* from, std::size_t size, bool valid);
+void StartCopy(void* to, const void* from, std::size_t size);
 void CommitCopies();
 void WaitForCopies(int later);
 

@@ -60,7 +60,7 @@ struct RowOffsets {
   std::int64_t values[kTileRows];
 };
 
-// Rows behind the tile's end are copies of its last one, whose bytes are replaced by zeros.
+// Rows behind the tile's end are copies of its last one: their weights are zero.
 __device__ void FindRows(const Work& work, const Tile& tile, RowOffsets& offsets) {
   if (threadIdx.x >= kTileRows) return;
   const AttendPart& part = work.sequence.parts[tile.part];
@@ -80,7 +80,6 @@ template <int kDim>
 __device__ void StartLoad(const Work& work,
                           const RowPlace& place,
                           const std::int64_t (&offsets)[kTileRows],
-                          int count,
                           SharedRows<kDim>& rows) {
   constexpr int kPieces = kDim / 8;  // of 16 bytes
   for (int i = threadIdx.x; i < kTileRows * kPieces; i += kThreads) {
@@ -88,7 +87,7 @@ __device__ void StartLoad(const Work& work,
     const int dim = i % kPieces * 8;
     const unsigned char* from =
         place.base + offsets[row] + (work.kv_head * kDim + dim) * sizeof(std::uint16_t);
-    CopyAsync16(&rows[row][dim], from, row < count);
+    CopyAsync16(&rows[row][dim], from);
   }
 }
 
@@ -279,9 +278,9 @@ __global__ void __launch_bounds__(kThreads) AttendManyKernel(AttendArgs args) {
   const auto start = [&](const Tile& tile, bool of_keys) {
     const AttendPart& part = sequence.parts[tile.part];
     if (of_keys) {
-      StartLoad<kDim>(work, part.keys, offsets.keys, tile.count, keys);
+      StartLoad<kDim>(work, part.keys, offsets.keys, keys);
     } else {
-      StartLoad<kDim>(work, part.values, offsets.values, tile.count, values);
+      StartLoad<kDim>(work, part.values, offsets.values, values);
     }
   };
 

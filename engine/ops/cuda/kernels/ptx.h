@@ -42,15 +42,10 @@ __device__ inline void LoadMatricesTransposed(std::uint32_t (&m)[4], const void*
                : "memory");
 }
 
-// Starts a copy of 16 aligned bytes from global to shared memory, or of zeros unless `valid`.
-// `from` is a good address in either case.
-__device__ inline void CopyAsync16(void* to, const void* from, bool valid) {
+// Starts a copy of 16 aligned bytes from global to shared memory.
+__device__ inline void CopyAsync16(void* to, const void* from) {
   const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
-  const int size = valid ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-               :
-               : "r"(address), "l"(from), "r"(size)
-               : "memory");
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" : : "r"(address), "l"(from) : "memory");
 }
 
 // Ends a group of this thread's copies.
