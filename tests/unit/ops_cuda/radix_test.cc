@@ -49,7 +49,7 @@ RadixState Select(const std::vector<std::uint32_t>& keys, std::int32_t k) {
     }
     std::int32_t greater = 0;
     int decided = 0;
-    RadixState next;
+    RadixState next = {};
     for (int digit = RadixBins(pass) - 1; digit >= 0; greater += counts[digit--]) {
       if (!RadixDecides(greater, counts[digit], state.wanted)) continue;
       next = RadixNext(state, pass, static_cast<std::uint32_t>(digit), greater);

@@ -27,10 +27,11 @@ constexpr std::uint32_t RadixPrefix(std::uint32_t key, std::int32_t pass) {
   return pass == 0 ? 0 : key >> RadixShift(pass - 1) << RadixShift(pass - 1);
 }
 
-// What is known of the k-th largest key after some passes.
+// What is known of the k-th largest key after some passes. Without default values, since shared
+// memory holds no initialised objects.
 struct RadixState {
-  std::uint32_t prefix = 0;  // its digits so far
-  std::int32_t wanted = 0;   // it is the `wanted`-th largest of the keys with that prefix
+  std::uint32_t prefix;  // its digits so far
+  std::int32_t wanted;   // it is the `wanted`-th largest of the keys with that prefix
 };
 
 // Where the `greater` keys with the prefix and a larger digit are too few, and those with `digit`
