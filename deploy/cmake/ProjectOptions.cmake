@@ -17,9 +17,14 @@ endif()
 add_library(keyhole_options INTERFACE)
 target_compile_features(keyhole_options INTERFACE cxx_std_20)
 target_include_directories(keyhole_options INTERFACE "${PROJECT_SOURCE_DIR}")
-target_compile_options(keyhole_options INTERFACE -Wall -Wextra $<$<CXX_COMPILER_ID:GNU>:-Wshadow=local> -Wno-sign-compare -fno-math-errno)
+set(keyhole_warnings -Wall -Wextra $<$<CXX_COMPILER_ID:GNU>:-Wshadow=local> -Wno-sign-compare)
+target_compile_options(keyhole_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${keyhole_warnings};-fno-math-errno>")
+# Kernels share arithmetic with the host as constexpr functions; what nvcc generates for the host is not ours to warn about.
+target_compile_options(keyhole_options INTERFACE
+  "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr;-lineinfo;-Xcompiler=-Wall,-Wextra,-Wno-sign-compare>")
 if(KEYHOLE_WERROR)
-  target_compile_options(keyhole_options INTERFACE -Werror)
+  target_compile_options(keyhole_options INTERFACE
+    "$<$<COMPILE_LANGUAGE:CXX>:-Werror>" "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>")
 endif()
 
 if(KEYHOLE_SANITIZER STREQUAL "address")

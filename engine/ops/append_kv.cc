@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "engine/ops/cpu/store_row.h"
-#include "engine/ops/tensor_check.h"
+#include "engine/ops/op_check.h"
 
 namespace keyhole {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "engine/ops/attend_plan.h"
 #include "engine/ops/cpu/attend_item.h"
-#include "engine/ops/tensor_check.h"
+#include "engine/ops/op_check.h"
 
 namespace keyhole {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "engine/ops/cpu/selection_dispatch.h"
-#include "engine/ops/tensor_check.h"
+#include "engine/ops/op_check.h"
 
 namespace keyhole {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "engine/ops/cpu/store_row.h"
 #include "engine/ops/rotate_head.h"
-#include "engine/ops/tensor_check.h"
+#include "engine/ops/op_check.h"
 
 namespace keyhole {
 namespace {

@@ -7,7 +7,7 @@
 #include "engine/device/aligned_buffer.h"
 #include "engine/ops/cpu/selection_dispatch.h"
 #include "engine/ops/score_span.h"
-#include "engine/ops/tensor_check.h"
+#include "engine/ops/op_check.h"
 
 namespace keyhole {
 

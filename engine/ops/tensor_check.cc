@@ -66,8 +66,4 @@ void CheckOnCpu(std::string_view what, std::initializer_list<const at::Tensor*> 
   }
 }
 
-void CheckOp(bool condition, std::string_view what, std::string_view problem) {
-  if (!condition) Fail(what, problem);
-}
-
 }  // namespace keyhole

@@ -5,6 +5,8 @@
 #include <initializer_list>
 #include <string_view>
 
+#include "engine/ops/op_check.h"
+
 namespace at {
 class Tensor;
 }
@@ -50,8 +52,5 @@ void CheckSameShape(std::string_view what, const at::Tensor& tensor, const at::T
 
 // REQUIRES: the tensors are in host memory, the only place that this build computes in.
 void CheckOnCpu(std::string_view what, std::initializer_list<const at::Tensor*> tensors);
-
-// REQUIRES: `condition`. Throws std::logic_error("what: problem").
-void CheckOp(bool condition, std::string_view what, std::string_view problem);
 
 }  // namespace keyhole

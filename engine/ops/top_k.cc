@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "engine/ops/cpu/selection_dispatch.h"
-#include "engine/ops/tensor_check.h"
+#include "engine/ops/op_check.h"
 
 namespace keyhole {
 namespace {

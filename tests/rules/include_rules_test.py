@@ -49,7 +49,7 @@ SERVER_MAY = re.compile(
 LIBTORCH = re.compile(r"^(ATen|c10|torch|caffe2)/")
 SERVICE_LIBRARIES = re.compile(r"^(grpc|grpcpp|google/protobuf|google/rpc|prometheus|keyhole)/")
 WITHOUT_LIBTORCH = re.compile(
-    r"^(engine/(device|request|scheduler|batch|telemetry|tokenizer|sampling|kv|ops/cpu)/|server/|client/)"
+    r"^(engine/(device|request|scheduler|batch|telemetry|tokenizer|sampling|kv|ops/cpu|ops/cuda)/|server/|client/)"
 )
 
 
@@ -132,8 +132,21 @@ class Includes(unittest.TestCase):
     def test_kernels_stand_alone(self):
         self.expect_none([
             f"{path} includes {header}" for path, header in self.pairs()
-            if path.startswith("engine/ops/cuda/kernels/") and header.startswith("engine/")
+            if path.startswith("engine/ops/cuda/kernels/") and "/" in header
             and not header.startswith("engine/ops/cuda/kernels/")
+        ])  # fmt: skip
+
+    def test_cuda_is_known_in_its_folders_only(self):
+        self.expect_none([
+            f"{path} includes {header}" for path, header in self.pairs()
+            if header.startswith("cuda") and not re.match(r"engine/(device|ops)/cuda/", path)
+        ])  # fmt: skip
+
+    def test_who_may_launch(self):
+        # Operators on the accelerator are reached by their launchers.
+        self.expect_none([
+            f"{path} includes {header}" for path, header in self.pairs()
+            if header.startswith("engine/ops/cuda/kernels/") and not path.startswith("engine/ops/cuda/")
         ])  # fmt: skip
 
     def test_headers_do_not_include_each_other_in_a_circle(self):

@@ -1,0 +1,28 @@
+// The accelerators of this machine.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace keyhole {
+
+struct GpuInfo {
+  std::string name;
+  int major = 0;  // compute capability
+  int minor = 0;
+  int n_multiprocessors = 0;
+  std::size_t total_bytes = 0;
+  std::size_t free_bytes = 0;
+};
+
+// False in a build whose calls all fail with FAILED_PRECONDITION, since it has no CUDA.
+bool BuiltWithCuda();
+
+// Makes GPU `ordinal` the calling thread's and lets it keep the memory that buffers give back.
+// Errors: FAILED_PRECONDITION where there is no such GPU, no driver or no CUDA in the build.
+absl::StatusOr<GpuInfo> OpenGpu(int ordinal);
+
+}  // namespace keyhole

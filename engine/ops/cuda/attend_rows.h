@@ -1,0 +1,52 @@
+// Attention of a sequence's queries over rows that the accelerator reaches: several parts, one
+// softmax.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "engine/kv/row_range.h"
+#include "engine/ops/cuda/device_rows.h"
+#include "engine/ops/cuda/workspace.h"
+
+namespace keyhole::cuda {
+
+// As keyhole::AttendPart, in device memory. `rows` is seen by every query; where it is null,
+// `range` is, and with `causal_from` set query i sees only rows of the range up to causal_from + i.
+struct AttendPartParams {
+  const float* queries = nullptr;  // [q_len, n_heads, head_dim], rotated for this part
+  RowRange range = {};
+  const std::int32_t* rows = nullptr;  // [n_rows], ascending
+  std::int32_t n_rows = 0;
+  std::int32_t causal_from = -1;  // absolute position of query 0, or -1
+  const float* bias = nullptr;    // [q_len], added to the scaled logits of this part; or null
+  float scale = 1;                // multiplies softmax_scale in this part
+  KeyRing keys = {};              // base null: in the pages
+  KeyRing values = {};            // the same; gathered rows are a ring that is large enough
+};
+
+struct AttendParams {
+  KvPages store = {};  // its base may be null if no part reads pages
+  DevicePageTable pages = {};
+  std::int32_t q_len = 0;
+  std::span<const AttendPartParams> parts = {};  // together one softmax, at most kMaxAttendParts
+  float* out = nullptr;                          // [q_len, n_heads, head_dim]
+};
+
+// What all sequences of a call share.
+struct AttendSettings {
+  std::int32_t layer = 0;
+  std::int32_t n_heads = 0;
+  float softmax_scale = 0;  // 1 / sqrt(head_dim)
+};
+
+// A query that sees no row gets zeros. A sequence's result depends on its own numbers alone, bit
+// for bit: rows are split and merged by its own sizes. One query, and rows in f32, are computed in
+// f32, within 2e-5 of keyhole::AttendRows; several queries over bf16 rows by tensor cores, with
+// queries and weights in bf16, within 2e-2 of the largest value. REQUIRES: one layout; head_dim a
+// multiple of 8, at most 128. Throws std::logic_error otherwise, DeviceError.
+void AttendRows(const AttendSettings& settings,
+                std::span<const AttendParams> sequences,
+                Workspace& workspace);
+
+}  // namespace keyhole::cuda

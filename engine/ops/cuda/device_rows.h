@@ -1,0 +1,69 @@
+// What operators on the accelerator are told of memory: layouts of kv/ at addresses that the device
+// reaches. Plain data.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/kv/digest_layout.h"
+#include "engine/kv/key_ring.h"
+#include "engine/kv/kv_layout.h"
+#include "engine/ops/cuda/kernels/digest_place.h"
+#include "engine/ops/cuda/kernels/row_place.h"
+
+namespace keyhole::cuda {
+
+// KV pages: device memory, or host memory that is pinned.
+struct KvPages {
+  std::byte* base = nullptr;  // of page 0
+  KvLayout layout = {};
+};
+
+struct DigestPages {
+  std::uint8_t* base = nullptr;  // of page 0, device memory
+  DigestLayout layout = {};
+};
+
+// The page table of a sequence, in device memory.
+struct DevicePageTable {
+  const PageId* ids = nullptr;
+  std::int32_t n = 0;
+};
+
+constexpr Element ElementOf(KvType type) {
+  return type == KvType::kF32 ? Element::kF32 : Element::kBF16;
+}
+
+inline RowPlace KeysIn(const KvPages& pages) {
+  const KvLayout& layout = pages.layout;
+  return {.base = reinterpret_cast<unsigned char*>(pages.base),
+          .row_bytes = static_cast<std::int64_t>(layout.row_bytes()),
+          .layer_bytes = static_cast<std::int64_t>(layout.layer_bytes()),
+          .page_bytes = static_cast<std::int64_t>(layout.page_bytes()),
+          .page_size = layout.page_size};
+}
+
+inline RowPlace ValuesIn(const KvPages& pages) {
+  RowPlace place = KeysIn(pages);
+  place.base += pages.layout.kv_size() * ElementBytes(pages.layout.type);
+  return place;
+}
+
+// A ring is of one layer already.
+inline RowPlace RowsIn(const KeyRing& ring) {
+  return {.base = reinterpret_cast<unsigned char*>(ring.base),
+          .row_bytes = static_cast<std::int64_t>(ring.row_bytes),
+          .capacity = ring.capacity};
+}
+
+inline DigestPlace DigestsIn(const DigestPages& pages) {
+  const DigestLayout& layout = pages.layout;
+  return {.base = pages.base,
+          .page_bytes = static_cast<std::int64_t>(layout.page_bytes()),
+          .slot_bytes = static_cast<std::int64_t>(layout.slot_bytes()),
+          .page_size = layout.page_size,
+          .n_groups = layout.n_groups,
+          .rank = layout.rank};
+}
+
+}  // namespace keyhole::cuda

@@ -1,0 +1,48 @@
+#include "engine/ops/cuda/kernels/append_kv.h"
+
+#include "engine/ops/cuda/kernels/bf16.h"
+#include "engine/ops/cuda/kernels/launch.h"
+
+namespace keyhole::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kPiece = 8;  // values of a thread
+
+// grid: pieces of a sequence's rows; sequences.
+__global__ void __launch_bounds__(kThreads) AppendKvKernel(AppendKvArgs args) {
+  const AppendKvSequence& sequence = args.sequences[blockIdx.y];
+  const int pieces = 2 * args.kv_size / kPiece;
+  const std::int64_t index = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  const std::int64_t token = index / pieces;
+  if (token >= sequence.n_tokens) return;
+  const int at = static_cast<int>(index - token * pieces) * kPiece;  // in the row, K then V
+  const float* from = at < args.kv_size ? sequence.keys + at : sequence.values + at - args.kv_size;
+  from += token * args.kv_size;
+  const auto* in = reinterpret_cast<const float4*>(from);
+  const float4 a = in[0];
+  const float4 b = in[1];
+  unsigned char* to = sequence.rows.base + RowOffset(sequence.rows,
+                                                     sequence.pages,
+                                                     args.layer,
+                                                     sequence.first + static_cast<int>(token));
+  if (args.type == Element::kF32) {
+    auto* out = reinterpret_cast<float4*>(to) + at / 4;
+    out[0] = a;
+    out[1] = b;
+    return;
+  }
+  reinterpret_cast<uint4*>(to)[at / kPiece] =
+      make_uint4(PackBf16(a.x, a.y), PackBf16(a.z, a.w), PackBf16(b.x, b.y), PackBf16(b.z, b.w));
+}
+
+}  // namespace
+
+cudaError_t LaunchAppendKv(const AppendKvArgs& args, cudaStream_t stream) {
+  const std::int64_t pieces = std::int64_t{args.max_tokens} * 2 * args.kv_size / kPiece;
+  if (pieces == 0 || args.n_sequences == 0) return cudaSuccess;
+  const dim3 grid(static_cast<unsigned>(CeilDiv<std::int64_t>(pieces, kThreads)), args.n_sequences);
+  return Launch(AppendKvKernel, grid, kThreads, stream, args);
+}
+
+}  // namespace keyhole::cuda

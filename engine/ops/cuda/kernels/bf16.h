@@ -1,0 +1,25 @@
+// Brain floats as bits, by arithmetic that host and device share.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+namespace keyhole::cuda {
+
+constexpr float Bf16ToFloat(std::uint32_t bits) { return std::bit_cast<float>(bits << 16); }
+
+// To nearest even. A NaN stays one.
+constexpr std::uint32_t FloatToBf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if ((bits & 0x7FFFFFFFU) > 0x7F800000U) return (bits >> 16) | 0x40U;
+  return (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16;
+}
+
+// Two in a word, the first in the low half, as vectors in memory and in registers have them.
+constexpr std::uint32_t PackBf16(float first, float second) {
+  return FloatToBf16(first) | FloatToBf16(second) << 16;
+}
+constexpr float LowBf16(std::uint32_t pair) { return std::bit_cast<float>(pair << 16); }
+constexpr float HighBf16(std::uint32_t pair) { return std::bit_cast<float>(pair & 0xFFFF0000U); }
+
+}  // namespace keyhole::cuda

@@ -1,0 +1,85 @@
+#include "engine/ops/cuda/kernels/row_ops.h"
+
+#include "engine/ops/cuda/kernels/reduce.h"
+
+namespace keyhole::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+unsigned Blocks(std::int64_t n) {
+  return static_cast<unsigned>(CeilDiv<std::int64_t>(n, kThreads));
+}
+
+__device__ std::int64_t Index() { return std::int64_t{blockIdx.x} * kThreads + threadIdx.x; }
+
+// grid: rows.
+__global__ void __launch_bounds__(kThreads) RmsNormKernel(RmsNormArgs args) {
+  __shared__ float scratch[kThreads / kWarpLanes];
+  const float* x = args.x + std::int64_t{blockIdx.x} * args.n;
+  float* out = args.out + std::int64_t{blockIdx.x} * args.n;
+  float sum = 0;
+  for (std::int64_t i = threadIdx.x; i < args.n; i += kThreads) sum += x[i] * x[i];
+  sum = BlockReduce<kThreads>(sum, Sum{}, scratch);
+  const float factor = 1 / sqrtf(sum / static_cast<float>(args.n) + args.eps);
+  for (std::int64_t i = threadIdx.x; i < args.n; i += kThreads) {
+    out[i] = x[i] * factor * args.weight[i];
+  }
+}
+
+// A thread turns one pair of values.
+__global__ void __launch_bounds__(kThreads) RopeKernel(RopeArgs args) {
+  const std::int64_t index = Index();
+  const std::int64_t vector = index / args.half;
+  if (vector >= args.n_rows * args.n_heads) return;
+  const auto i = static_cast<std::int32_t>(index - vector * args.half);
+  const std::int64_t at = std::int64_t{args.index[vector / args.n_heads]} * args.half + i;
+  const float cos = args.cos[at];
+  const float sin = args.sin[at];
+  const float* x = args.x + vector * 2 * args.half;
+  float* out = args.out + vector * 2 * args.half;
+  const float first = x[i];
+  const float second = x[args.half + i];
+  out[i] = first * cos - second * sin;
+  out[args.half + i] = second * cos + first * sin;
+}
+
+__global__ void __launch_bounds__(kThreads) SiluMulKernel(SiluMulArgs args) {
+  const std::int64_t index = Index();
+  const std::int64_t row = index / args.n;
+  if (row >= args.n_rows) return;
+  const float* gate = args.gate_up + row * 2 * args.n + (index - row * args.n);
+  args.out[index] = gate[0] / (1 + expf(-gate[0])) * gate[args.n];
+}
+
+__global__ void __launch_bounds__(kThreads) AddKernel(AddArgs args) {
+  const std::int64_t index = Index();
+  if (index < args.n) args.x[index] += args.y[index];
+}
+
+}  // namespace
+
+cudaError_t LaunchRmsNorm(const RmsNormArgs& args, cudaStream_t stream) {
+  if (args.n_rows == 0 || args.n == 0) return cudaSuccess;
+  const dim3 grid(static_cast<unsigned>(args.n_rows));
+  return Launch(RmsNormKernel, grid, kThreads, stream, args);
+}
+
+cudaError_t LaunchRope(const RopeArgs& args, cudaStream_t stream) {
+  const std::int64_t n = args.n_rows * args.n_heads * args.half;
+  if (n == 0) return cudaSuccess;
+  return Launch(RopeKernel, dim3(Blocks(n)), kThreads, stream, args);
+}
+
+cudaError_t LaunchSiluMul(const SiluMulArgs& args, cudaStream_t stream) {
+  const std::int64_t n = args.n_rows * args.n;
+  if (n == 0) return cudaSuccess;
+  return Launch(SiluMulKernel, dim3(Blocks(n)), kThreads, stream, args);
+}
+
+cudaError_t LaunchAdd(const AddArgs& args, cudaStream_t stream) {
+  if (args.n == 0) return cudaSuccess;
+  return Launch(AddKernel, dim3(Blocks(args.n)), kThreads, stream, args);
+}
+
+}  // namespace keyhole::cuda

@@ -1,0 +1,48 @@
+// Operators that treat every row by itself. f32.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace keyhole::cuda {
+
+struct RmsNormArgs {
+  const float* x = nullptr;       // [n_rows, n]
+  const float* weight = nullptr;  // [n]
+  float* out = nullptr;           // like x, may be x
+  std::int64_t n_rows = 0;
+  std::int64_t n = 0;
+  float eps = 0;
+};
+
+struct RopeArgs {
+  const float* x = nullptr;    // [n_rows, n_heads, 2 * half]
+  const float* cos = nullptr;  // [n_positions, half]
+  const float* sin = nullptr;
+  const std::int32_t* index = nullptr;  // [n_rows]
+  float* out = nullptr;                 // like x, may be x
+  std::int64_t n_rows = 0;
+  std::int32_t n_heads = 0;
+  std::int32_t half = 0;
+};
+
+struct SiluMulArgs {
+  const float* gate_up = nullptr;  // [n_rows, 2 * n], gate first
+  float* out = nullptr;            // [n_rows, n]
+  std::int64_t n_rows = 0;
+  std::int64_t n = 0;
+};
+
+struct AddArgs {
+  float* x = nullptr;  // [n], += y
+  const float* y = nullptr;
+  std::int64_t n = 0;
+};
+
+cudaError_t LaunchRmsNorm(const RmsNormArgs& args, cudaStream_t stream);
+cudaError_t LaunchRope(const RopeArgs& args, cudaStream_t stream);
+cudaError_t LaunchSiluMul(const SiluMulArgs& args, cudaStream_t stream);
+cudaError_t LaunchAdd(const AddArgs& args, cudaStream_t stream);
+
+}  // namespace keyhole::cuda

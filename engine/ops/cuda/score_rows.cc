@@ -1,0 +1,83 @@
+#include "engine/ops/cuda/score_rows.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "engine/ops/cuda/kernels/score_spans.h"
+#include "engine/ops/op_check.h"
+
+namespace keyhole::cuda {
+namespace {
+
+constexpr std::string_view kOp = "cuda ScoreRows";
+
+void Check(const ScoreSettings& settings,
+           const ScoreRowsParams& params,
+           const DigestLayout& layout) {
+  CheckOp(params.store.base != nullptr, kOp, "null store");
+  const DigestLayout& own = params.store.layout;
+  CheckOp(own.n_groups == layout.n_groups && own.rank == layout.rank, kOp, "layouts differ");
+  CheckOp(own.rank % 4 == 0 && own.page_size % kDigestBlockTokens == 0, kOp, "odd layout");
+  CheckOp(settings.slot >= 0 && settings.slot < own.n_slots, kOp, "no such slot");
+  CheckOp(settings.n_heads > 0 && settings.n_heads % own.n_groups == 0,
+          kOp,
+          "n_heads is not a multiple of n_groups");
+  CheckOp(params.rows.empty() || (params.rows.begin >= 0 &&
+                                  params.rows.end <= std::int64_t{params.pages.n} * own.page_size),
+          kOp,
+          "candidates leave the page table");
+  CheckOp(params.n_probes > 0, kOp, "no probes");
+}
+
+ScoreSequence SequenceOf(const ScoreRowsParams& params) {
+  const std::int32_t end = std::max(params.rows.begin, params.rows.end);
+  const ScoreSpans spans = SpansOf(params.rows.begin, end);
+  return {.digests = DigestsIn(params.store),
+          .pages = params.pages.ids,
+          .begin = params.rows.begin,
+          .end = end,
+          .n_probes = params.n_probes,
+          .queries = params.queries,
+          .scales = params.scales,
+          .out = params.out,
+          .span_tokens = spans.span_tokens,
+          .n_spans = params.rows.empty() ? 0 : spans.n_spans};
+}
+
+}  // namespace
+
+void ScoreRows(const ScoreSettings& settings,
+               std::span<const ScoreRowsParams> sequences,
+               Workspace& workspace) {
+  if (sequences.empty()) return;
+  const DigestLayout& layout = sequences.front().store.layout;
+  std::vector<ScoreSequence> table;
+  ScoreRowsArgs args = {.n_sequences = static_cast<std::int32_t>(sequences.size()),
+                        .slot = settings.slot,
+                        .n_heads = settings.n_heads,
+                        .n_groups = layout.n_groups,
+                        .rank = layout.rank,
+                        .rule = settings.rule};
+  using Block = Workspace::Block;
+  std::size_t bytes = 0;
+  for (const ScoreRowsParams& params : sequences) {
+    Check(settings, params, layout);
+    const ScoreSequence& sequence = table.emplace_back(SequenceOf(params));
+    const std::int32_t n_queries = params.n_probes * settings.n_heads;
+    args.max_spans = std::max(args.max_spans, sequence.n_spans);
+    args.max_queries = std::max(args.max_queries, n_queries);
+    args.max_candidates =
+        std::max(args.max_candidates, SpannedTokens(sequence.begin, sequence.end));
+    bytes += Block::Bytes(std::size_t(n_queries) * (sequence.n_spans + 1), sizeof(ScoreState));
+  }
+  Block block = workspace.Reserve(bytes);
+  for (ScoreSequence& sequence : table) {
+    const std::size_t n_queries = std::size_t(sequence.n_probes) * settings.n_heads;
+    sequence.parts = block.Cut<ScoreState>(n_queries * (sequence.n_spans + 1));
+    sequence.totals = sequence.parts + n_queries * sequence.n_spans;
+  }
+  args.sequences = workspace.Upload<ScoreSequence>(table);
+  CheckLaunch(LaunchScoreRows(args, workspace.stream().handle()), kOp);
+}
+
+}  // namespace keyhole::cuda

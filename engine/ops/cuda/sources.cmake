@@ -1,0 +1,27 @@
+# The files of this folder, for those who compile them. Relative to it.
+set(cuda_launchers
+  append_digests.cc
+  append_kv.cc
+  attend_plan.cc
+  attend_rows.cc
+  gather_rows.cc
+  max_pool.cc
+  row_ops.cc
+  sampling.cc
+  score_rows.cc
+  top_k.cc
+  workspace.cc
+)
+set(cuda_kernels
+  kernels/append_digests.cu
+  kernels/append_kv.cu
+  kernels/attend_few.cu
+  kernels/attend_many.cu
+  kernels/attend_merge.cu
+  kernels/gather_rows.cu
+  kernels/max_pool.cu
+  kernels/row_ops.cu
+  kernels/sampling.cu
+  kernels/score_rows.cu
+  kernels/top_k.cu
+)

@@ -1,0 +1,90 @@
+#include "tests/bench/gpu/gpu_bench.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "engine/device/device_copy.h"
+#include "engine/device/device_error.h"
+#include "engine/device/event.h"
+
+namespace keyhole {
+namespace {
+
+constexpr int kGroups = 9;
+constexpr double kGroupMicroseconds = 2000;  // long against the events' grain
+
+template <typename T>
+T ValueOrThrow(absl::StatusOr<T> value) {
+  ThrowIfFailed(value.status());
+  return *std::move(value);
+}
+
+}  // namespace
+
+GpuBench::GpuBench(bool check)
+    : check_(check),
+      gpu_(ValueOrThrow(OpenGpu(0))),
+      stream_(ValueOrThrow(Stream::Create())),
+      workspace_(stream_) {
+  const std::size_t bytes = check ? 1 << 16 : std::size_t{1} << 30;
+  std::byte* from = Take<std::byte>(bytes);
+  std::byte* to = Take<std::byte>(bytes);
+  const Microseconds time = Time([&] { Copy(to, from, bytes); });
+  device_bandwidth_ = 2.0 * static_cast<double>(bytes) / time.median * 1e6;
+  Forget();
+}
+
+std::byte* GpuBench::TakeBytes(std::size_t bytes) {
+  buffers_.push_back(ValueOrThrow(DeviceBuffer::Allocate(stream_, bytes)));
+  ThrowIfFailed(FillAsync(stream_, buffers_.back().data(), 0, bytes));
+  return buffers_.back().data();
+}
+
+std::byte* GpuBench::TakePinned(std::size_t bytes) {
+  pinned_.push_back(ValueOrThrow(PinnedBuffer::Allocate(bytes)));
+  if (!pinned_.back().pinned()) {
+    throw DeviceError(absl::ResourceExhaustedError(pinned_.back().why_pageable()));
+  }
+  std::fill_n(pinned_.back().data(), bytes, std::byte{0});
+  return pinned_.back().data();
+}
+
+void GpuBench::Copy(void* to, const void* from, std::size_t bytes) {
+  ThrowIfFailed(CopyAsync(stream_, to, from, bytes));
+}
+
+void GpuBench::Forget() {
+  ThrowIfFailed(stream_.Synchronize());
+  buffers_.clear();
+  pinned_.clear();
+}
+
+Microseconds GpuBench::Time(const std::function<void()>& call) {
+  const Event begin = ValueOrThrow(Event::Create(Event::Timing::kYes));
+  const Event end = ValueOrThrow(Event::Create(Event::Timing::kYes));
+  const auto run = [&](int n) {
+    ThrowIfFailed(begin.Record(stream_));
+    for (int i = 0; i < n; ++i) call();
+    ThrowIfFailed(end.Record(stream_));
+    ThrowIfFailed(stream_.Synchronize());
+    return 1000.0 * ValueOrThrow(end.MillisecondsSince(begin)) / n;
+  };
+  double once = run(1);
+  if (check_) return {once, once};
+  once = std::min(run(3), run(3));
+  const int n = std::clamp(static_cast<int>(kGroupMicroseconds / once), 1, 200);
+  std::vector<double> times(kGroups);
+  for (double& time : times) time = run(n);
+  std::sort(times.begin(), times.end());
+  return {times[kGroups / 2], times.front()};
+}
+
+void GpuBench::Print(const std::string& name, const std::string& fields) const {
+  fmt::print("{{\"bench\": \"{}\", \"gpu\": \"{}\", {}}}\n", name, gpu_.name, fields);
+  std::fflush(stdout);
+}
+
+}  // namespace keyhole

@@ -1,0 +1,321 @@
+// Speed of the operators on a GPU at the shape of an 8B model: selection against the bytes it
+// reads, gather against the bus, attention against its rows. Prints one JSON object a line.
+// `--check` runs small sizes once, to see that it works; a further argument names the benches to
+// run.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+#include <random>
+#include <string_view>
+
+#include "engine/device/device_error.h"
+#include "engine/ops/cuda/append_digests.h"
+#include "engine/ops/cuda/append_kv.h"
+#include "engine/ops/cuda/attend_rows.h"
+#include "engine/ops/cuda/gather_rows.h"
+#include "engine/ops/cuda/max_pool.h"
+#include "engine/ops/cuda/score_rows.h"
+#include "engine/ops/cuda/top_k.h"
+#include "tests/bench/gpu/gpu_bench.h"
+
+namespace keyhole {
+namespace {
+
+constexpr std::int32_t kPage = 64;
+constexpr std::int32_t kHeads = 32;
+constexpr std::int32_t kKvHeads = 8;
+constexpr std::int32_t kDim = 128;
+constexpr KvLayout kLayout = {
+    .n_layers = 1, .n_kv_heads = kKvHeads, .head_dim = kDim, .page_size = kPage};
+
+// Layers that calls take in turn, so that none finds its bytes in a cache of 50 MB.
+std::int32_t LayersFor(std::int32_t n) { return n > 131072 ? 1 : n > 32768 ? 4 : 16; }
+
+std::string Times(const Microseconds& time) {
+  return fmt::format("\"median_us\": {:.2f}, \"best_us\": {:.2f}", time.median, time.best);
+}
+
+// `bytes` in the median time, and that as a share of a roof in bytes a second.
+std::string Rate(double bytes, const Microseconds& time, double roof) {
+  const double rate = bytes / time.median * 1e6;
+  return fmt::format("\"gb_s\": {:.1f}, \"of_roof\": {:.3f}", rate / 1e9, rate / roof);
+}
+
+class KernelsBench {
+ public:
+  KernelsBench(GpuBench& gpu, std::string_view only) : gpu_(gpu), only_(only) {}
+
+  void RunAll() {
+    if (Wanted("bandwidth")) {
+      gpu_.Print("bandwidth", fmt::format("\"gb_s\": {:.1f}", gpu_.device_bandwidth() / 1e9));
+    }
+    const std::vector<std::int32_t> sizes =
+        gpu_.check() ? std::vector{100, 5000} : std::vector{8192, 32768, 131072, 1 << 20};
+    for (const std::int32_t n : sizes) {
+      for (const std::int32_t rank : {16, 32}) {
+        for (const std::int32_t probes : {1, 8}) Score(n, rank, probes);
+      }
+      Pool(n);
+      for (const std::int32_t n_seqs : {1, 8}) TopK(n, n_seqs);
+    }
+    for (const std::int32_t row_bytes : {256, 768, 2048, 4096, 16384}) Gather(row_bytes);
+    for (const std::int32_t n : gpu_.check() ? std::vector{300} : std::vector{1664, 4736, 131072}) {
+      for (const std::int32_t n_seqs : {1, 8}) Decode(n, n_seqs);
+    }
+    for (const std::int32_t q_len : gpu_.check() ? std::vector{40} : std::vector{16, 512}) {
+      Prefill(q_len);
+      Append(q_len);
+    }
+    Append(1);
+  }
+
+ private:
+  bool Wanted(std::string_view name) const { return only_.empty() || only_ == name; }
+
+  cuda::DevicePageTable Pages(std::int32_t n_rows) {
+    std::vector<PageId> pages(PagesForTokens(n_rows, kPage));
+    std::iota(pages.begin(), pages.end(), 0);
+    std::shuffle(pages.begin(), pages.end(), random_);
+    return {gpu_.ToDevice(pages), static_cast<std::int32_t>(pages.size())};
+  }
+
+  std::vector<float> Normal(std::size_t n) {
+    std::normal_distribution<float> normal;
+    std::vector<float> x(n);
+    for (float& value : x) value = normal(random_);
+    return x;
+  }
+
+  void Score(std::int32_t n, std::int32_t rank, std::int32_t probes) {
+    if (!Wanted("score")) return;
+    const DigestLayout layout = {
+        .n_slots = LayersFor(n), .n_groups = kKvHeads, .rank = rank, .page_size = kPage};
+    const cuda::DevicePageTable pages = Pages(n);
+    std::vector<std::int8_t> queries(std::size_t(probes) * kHeads * rank);
+    for (std::int8_t& x : queries) x = static_cast<std::int8_t>(random_());
+    const cuda::ScoreRowsParams params = {
+        .store = {gpu_.Take<std::uint8_t>(layout.page_bytes() * pages.n), layout},
+        .pages = pages,
+        .rows = {0, n},
+        .n_probes = probes,
+        .queries = gpu_.ToDevice(queries),
+        .scales = gpu_.ToDevice(std::vector<float>(probes * kHeads, 1e-4F)),
+        .out = gpu_.Take<float>(n)};
+    std::int32_t slot = 0;
+    const Microseconds time = gpu_.Time([&] {
+      cuda::ScoreRows({.slot = slot, .n_heads = kHeads}, {&params, 1}, gpu_.workspace());
+      slot = (slot + 1) % layout.n_slots;
+    });
+    const double once = static_cast<double>(layout.token_bytes()) * n;
+    gpu_.Print("score",
+               fmt::format("\"n\": {}, \"digest_bytes\": {}, \"probes\": {}, {}, "
+                           "\"reads_of_digests\": 2, {}",
+                           n,
+                           layout.token_bytes(),
+                           probes,
+                           Times(time),
+                           Rate(2 * once, time, gpu_.device_bandwidth())));
+    gpu_.Forget();
+  }
+
+  void Pool(std::int32_t n) {
+    if (!Wanted("pool")) return;
+    const cuda::MaxPoolSequence sequence = {
+        .in = gpu_.ToDevice(Normal(n)), .out = gpu_.Take<float>(n), .n = n};
+    const Microseconds time = gpu_.Time([&] {
+      cuda::MaxPool(8, {&sequence, 1}, gpu_.workspace());
+    });
+    gpu_.Print("pool", fmt::format("\"n\": {}, \"eps\": 8, {}", n, Times(time)));
+    gpu_.Forget();
+  }
+
+  void TopK(std::int32_t n, std::int32_t n_seqs) {
+    if (!Wanted("top_k")) return;
+    constexpr std::int32_t kSelected = 2048;
+    std::vector<cuda::TopKParams> batch;
+    for (std::int32_t i = 0; i < n_seqs; ++i) {
+      batch.push_back({.scores = gpu_.ToDevice(Normal(n)),
+                       .n = n,
+                       .k = kSelected,
+                       .rows = gpu_.Take<std::int32_t>(kSelected)});
+    }
+    const Microseconds time = gpu_.Time([&] { cuda::TopK(batch, gpu_.workspace()); });
+    const double read_us = sizeof(float) * double(n) * n_seqs / gpu_.device_bandwidth() * 1e6;
+    gpu_.Print("top_k",
+               fmt::format("\"n\": {}, \"k\": {}, \"n_seqs\": {}, {}, \"read_once_us\": {:.2f}, "
+                           "\"times_read_once\": {:.2f}",
+                           n,
+                           kSelected,
+                           n_seqs,
+                           Times(time),
+                           read_us,
+                           time.median / read_us));
+    gpu_.Forget();
+  }
+
+  // 2,048 rows of pages in pinned memory; beside it one copy of as many bytes in one piece.
+  void Gather(std::int32_t row_bytes) {
+    if (!Wanted("gather")) return;
+    const std::int32_t n_rows = gpu_.check() ? 64 : 2048;
+    KvLayout layout = {
+        .n_layers = 1, .n_kv_heads = 1, .head_dim = row_bytes / 4, .page_size = kPage};
+    const std::int32_t n_tokens = gpu_.check() ? 256 : 131072;
+    const cuda::DevicePageTable pages = Pages(n_tokens);
+    std::byte* base = gpu_.TakePinned(layout.page_bytes() * pages.n);
+    std::vector<std::int32_t> rows(n_tokens);
+    std::iota(rows.begin(), rows.end(), 0);
+    std::shuffle(rows.begin(), rows.end(), random_);
+    rows.resize(n_rows);
+    std::sort(rows.begin(), rows.end());
+    const std::size_t bytes = std::size_t(n_rows) * row_bytes;
+    const cuda::GatherRowsParams params = {.store = {base, layout},
+                                           .pages = pages,
+                                           .rows = gpu_.ToDevice(rows),
+                                           .n = n_rows,
+                                           .to = gpu_.Take<std::byte>(bytes)};
+    const Microseconds time = gpu_.Time([&] {
+      cuda::GatherRows(0, {&params, 1}, gpu_.workspace());
+    });
+    const Microseconds whole = gpu_.Time([&] { gpu_.Copy(params.to, base, bytes); });
+    gpu_.Print("gather",
+               fmt::format("\"row_bytes\": {}, \"n_rows\": {}, {}, \"one_copy_us\": {:.2f}, {}",
+                           row_bytes,
+                           n_rows,
+                           Times(time),
+                           whole.median,
+                           Rate(double(bytes), time, double(bytes) / whole.median * 1e6)));
+    gpu_.Forget();
+  }
+
+  // One query a sequence over rows in device pages.
+  void Decode(std::int32_t n, std::int32_t n_seqs) {
+    if (!Wanted("decode")) return;
+    KvLayout layout = kLayout;
+    layout.n_layers = LayersFor(n);
+    std::vector<cuda::AttendPartParams> parts(n_seqs);
+    std::vector<cuda::AttendParams> batch;
+    for (std::int32_t i = 0; i < n_seqs; ++i) {
+      const cuda::DevicePageTable pages = Pages(n);
+      parts[i] = {.queries = gpu_.ToDevice(Normal(kHeads * kDim)), .range = {0, n}};
+      batch.push_back({.store = {gpu_.Take<std::byte>(layout.page_bytes() * pages.n), layout},
+                       .pages = pages,
+                       .q_len = 1,
+                       .parts = {&parts[i], 1},
+                       .out = gpu_.Take<float>(kHeads * kDim)});
+    }
+    std::int32_t layer = 0;
+    const Microseconds time = gpu_.Time([&] {
+      cuda::AttendSettings settings = Settings();
+      settings.layer = layer;
+      cuda::AttendRows(settings, batch, gpu_.workspace());
+      layer = (layer + 1) % layout.n_layers;
+    });
+    gpu_.Print(
+        "decode",
+        fmt::format("\"rows\": {}, \"n_seqs\": {}, {}, {}",
+                    n,
+                    n_seqs,
+                    Times(time),
+                    Rate(double(kLayout.row_bytes()) * n * n_seqs, time, gpu_.device_bandwidth())));
+    gpu_.Forget();
+  }
+
+  // A chunk over initial, selected and local rows and itself.
+  void Prefill(std::int32_t q_len) {
+    if (!Wanted("prefill")) return;
+    const std::int32_t past = gpu_.check() ? 400 : 8192;
+    const std::int32_t local = gpu_.check() ? 100 : 4096;
+    const cuda::DevicePageTable pages = Pages(past + q_len);
+    std::vector<std::int32_t> rows(gpu_.check() ? 50 : 512);
+    std::iota(rows.begin(), rows.end(), 128);
+    const float* queries = gpu_.ToDevice(Normal(std::size_t(q_len) * kHeads * kDim));
+    const cuda::AttendPartParams parts[] = {
+        {.queries = queries, .range = {0, 128}},
+        {.queries = queries,
+         .rows = gpu_.ToDevice(rows),
+         .n_rows = static_cast<std::int32_t>(rows.size())},
+        {.queries = queries, .range = {past - local, past + q_len}, .causal_from = past}};
+    const cuda::AttendParams params = {
+        .store = {gpu_.Take<std::byte>(kLayout.page_bytes() * pages.n), kLayout},
+        .pages = pages,
+        .q_len = q_len,
+        .parts = parts,
+        .out = gpu_.Take<float>(std::size_t(q_len) * kHeads * kDim)};
+    const Microseconds time = gpu_.Time([&] {
+      cuda::AttendRows(Settings(), {&params, 1}, gpu_.workspace());
+    });
+    const double attended = 128.0 + double(rows.size()) + local + q_len / 2.0;
+    const double flops = 4.0 * q_len * attended * kHeads * kDim;
+    gpu_.Print("prefill",
+               fmt::format("\"q_len\": {}, {}, \"tflop_s\": {:.2f}",
+                           q_len,
+                           Times(time),
+                           flops / time.median / 1e6));
+    gpu_.Forget();
+  }
+
+  void Append(std::int32_t n_tokens) {
+    if (!Wanted("append")) return;
+    const DigestLayout layout = {
+        .n_slots = 1, .n_groups = kKvHeads, .rank = 16, .page_size = kPage};
+    const cuda::DevicePageTable pages = Pages(n_tokens);
+    const float* keys = gpu_.ToDevice(Normal(std::size_t(n_tokens) * kKvHeads * kDim));
+    const cuda::AppendKvParams kv = {
+        .store = {gpu_.Take<std::byte>(kLayout.page_bytes() * pages.n), kLayout},
+        .pages = pages,
+        .n_tokens = n_tokens,
+        .keys = keys,
+        .values = keys};
+    const cuda::AppendDigestsParams digests = {
+        .store = {gpu_.Take<std::uint8_t>(layout.page_bytes() * pages.n), layout},
+        .pages = pages,
+        .n_tokens = n_tokens,
+        .keys = keys};
+    const cuda::DigestMap map = {.map = gpu_.ToDevice(Normal(std::size_t(kKvHeads) * 16 * kDim)),
+                                 .in_dim = kDim};
+    const Microseconds rows = gpu_.Time([&] { cuda::AppendKv(0, {&kv, 1}, gpu_.workspace()); });
+    const Microseconds codes = gpu_.Time([&] {
+      cuda::AppendDigests(map, {&digests, 1}, gpu_.workspace());
+    });
+    gpu_.Print("append_kv", fmt::format("\"n_tokens\": {}, {}", n_tokens, Times(rows)));
+    gpu_.Print("append_digests", fmt::format("\"n_tokens\": {}, {}", n_tokens, Times(codes)));
+    gpu_.Forget();
+  }
+
+  static cuda::AttendSettings Settings() {
+    return {.n_heads = kHeads, .softmax_scale = 1 / std::sqrt(static_cast<float>(kDim))};
+  }
+
+  GpuBench& gpu_;
+  std::string_view only_;
+  std::mt19937 random_{1};
+};
+
+int Main(int argc, char** argv) {
+  bool check = false;
+  std::string_view only;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == "--check") {
+      check = true;
+    } else {
+      only = argument;
+    }
+  }
+  try {
+    GpuBench gpu(check);
+    KernelsBench(gpu, only).RunAll();
+  } catch (const DeviceError& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace keyhole
+
+int main(int argc, char** argv) { return keyhole::Main(argc, argv); }

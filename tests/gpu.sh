@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Carries the GPU tests and benches to a machine with a GPU, CUDA 13.0 and little else, and runs them there.
+#
+#   tests/gpu.sh bundle [BUILD [TO]]    here: from a finished cuda-release build to a folder (build/gpu-bundle)
+#   ./gpu.sh PIECE...                   there, in that folder; `./gpu.sh pieces` names them
+#
+# A piece takes less than ten minutes. Each result is one JSON object on a line of its own; the exit status is 1 if
+# anything failed, a missing GPU included.
+set -euo pipefail
+
+PROGRAMS=(tests/gpu/gpu_ops_test tests/bench/gpu/gpu_kernels_bench)
+PIECES=(tests sanitizer-memory sanitizer-races bench-kernels)
+LIMIT_MIB=60
+SECONDS_A_PIECE=590
+# Under the sanitizers a test takes up to a hundred times as long: all operators, without the million of scores.
+SANITIZED='-*TopKOfAMillion:*CausalAttention*'
+
+bundle() {
+  local build=${1:-build/cuda-release} to=${2:-build/gpu-bundle} program library
+  rm -rf "$to"
+  mkdir -p "$to/bin" "$to/lib"
+  for program in "${PROGRAMS[@]}"; do
+    [[ -x $build/$program ]] || { echo "$build/$program is missing: build the preset cuda-release" >&2; return 1; }
+    strip -o "$to/bin/$(basename "$program")" "$build/$program"
+  done
+  # What is neither of the system's core nor of CUDA.
+  ldd "$to"/bin/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u | while read -r library; do
+    case $(basename "$library") in
+      libc.so* | libm.so* | libdl.so* | librt.so* | libpthread.so* | libutil.so* | libcuda*.so* | ld-linux*) ;;
+      libtorch* | libc10*) echo "$library does not belong into a bundle" >&2; return 1 ;;
+      *) strip -o "$to/lib/$(basename "$library")" "$library" ;;
+    esac
+  done
+  cp "${BASH_SOURCE[0]}" "$to/gpu.sh"
+  local mib
+  mib=$(du -sm "$to" | cut -f1)
+  echo "$to: $mib MiB" >&2
+  ((mib <= LIMIT_MIB)) || { echo "more than $LIMIT_MIB MiB" >&2; return 1; }
+}
+
+# Where the CUDA runtime may be: the toolkit, or the wheels beside PyTorch.
+library_path() {
+  local wheels
+  wheels=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null || true)
+  echo "$HERE/lib:/usr/local/cuda/lib64:${wheels:-/nonexistent}/nvidia/cu13/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+}
+
+# result PIECE STATUS SECONDS [FIELDS]
+result() {
+  local outcome=passed
+  (($2 == 0)) || outcome=failed
+  printf '{"piece": "%s", "result": "%s", "status": %d, "seconds": %d%s}\n' "$1" "$outcome" "$2" "$3" "${4:+, $4}"
+}
+
+# counts LOG: the numbers in GoogleTest's closing lines, as fields.
+counts() {
+  local passed failed
+  passed=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$1" | tail -1)
+  failed=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$1" | tail -1)
+  printf '"passed": %d, "failed": %d' "${passed:-0}" "${failed:-0}"
+}
+
+# gtest PIECE COMMAND...: everything it prints goes to stderr.
+gtest() {
+  local piece=$1 log status=0 begin=$SECONDS
+  shift
+  log=$(mktemp)
+  timeout "$SECONDS_A_PIECE" "$@" >"$log" 2>&1 || status=$?
+  cat "$log" >&2
+  grep -q '^\[  PASSED  \] [1-9]' "$log" || ((status != 0)) || status=1  # no test is no success
+  result "$piece" "$status" $((SECONDS - begin)) "$(counts "$log")"
+  rm -f "$log"
+  return "$status"
+}
+
+sanitizer() {
+  local piece=$1 tool program
+  program=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
+  shift
+  if [[ ! -x $program ]]; then
+    result "$piece" 127 0 '"problem": "no compute-sanitizer"'
+    return 1
+  fi
+  for tool in "$@"; do
+    gtest "$piece $tool" "$program" --tool "$tool" --error-exitcode 9 bin/gpu_ops_test --gtest_brief=1 --gtest_filter="$SANITIZED" \
+      || return 1
+  done
+}
+
+run_piece() {
+  local status=0 begin=$SECONDS
+  case $1 in
+    tests) gtest tests bin/gpu_ops_test ;;
+    sanitizer-memory) sanitizer "$1" memcheck ;;
+    sanitizer-races) sanitizer "$1" racecheck ;;
+    bench-kernels)
+      timeout "$SECONDS_A_PIECE" bin/gpu_kernels_bench || status=$?
+      result "$1" "$status" $((SECONDS - begin))
+      return "$status"
+      ;;
+    *) echo "unknown piece $1: one of ${PIECES[*]}" >&2; return 2 ;;
+  esac
+}
+
+main() {
+  case ${1:-} in
+    bundle) shift; bundle "$@"; return ;;
+    pieces) printf '%s\n' "${PIECES[@]}"; return ;;
+    '') sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; return 2 ;;
+  esac
+  HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+  cd "$HERE"
+  LD_LIBRARY_PATH=$(library_path)
+  export LD_LIBRARY_PATH
+  local piece failed=0
+  for piece in "$@"; do run_piece "$piece" || failed=1; done
+  return "$failed"
+}
+
+main "$@"

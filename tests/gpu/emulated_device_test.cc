@@ -1,0 +1,77 @@
+// Errors of the device, which only an emulated one makes when asked to.
+#include <cuda_runtime_api.h>
+#include <gtest/gtest.h>
+
+#include "engine/device/cuda/cuda_status.h"
+#include "engine/device/device_error.h"
+#include "engine/ops/cuda/row_ops.h"
+#include "tests/gpu/gpu_fixture.h"
+#include "tests/support/cuda_emulation/emulation.h"
+
+namespace keyhole {
+namespace {
+
+using cuda_emulation::Call;
+using cuda_emulation::FailCall;
+
+class EmulatedDeviceTest : public GpuTest {};
+
+TEST_F(EmulatedDeviceTest, ShortMemoryIsRecoverable) {
+  FailCall(Call::kMalloc, cudaErrorMemoryAllocation);
+  const absl::Status status = DeviceBuffer::Allocate(stream(), 64).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_FALSE(IsSticky(status));
+  EXPECT_TRUE(DeviceBuffer::Allocate(stream(), 64).ok());
+}
+
+TEST_F(EmulatedDeviceTest, MemoryThatCannotBePinnedIsPageableAndSaysWhy) {
+  FailCall(Call::kHostAlloc, cudaErrorMemoryAllocation);
+  const absl::StatusOr<PinnedBuffer> buffer = PinnedBuffer::Allocate(100);
+  ASSERT_TRUE(buffer.ok());
+  EXPECT_FALSE(buffer->pinned());
+  EXPECT_NE(buffer->why_pageable().find("MemoryAllocation"), std::string::npos);
+  EXPECT_TRUE(PinnedBuffer::Allocate(100)->pinned());
+}
+
+TEST_F(EmulatedDeviceTest, AStickyErrorIsNoReasonForPageableMemory) {
+  FailCall(Call::kHostAlloc, cudaErrorIllegalAddress);
+  EXPECT_TRUE(IsSticky(PinnedBuffer::Allocate(100).status()));
+}
+
+TEST_F(EmulatedDeviceTest, ErrorsOfWorkAppearWhereItIsWaitedFor) {
+  FailCall(Call::kSynchronize, cudaErrorIllegalAddress);
+  const absl::Status status = stream().Synchronize();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_TRUE(IsSticky(status));
+}
+
+TEST_F(EmulatedDeviceTest, OperatorsThrowTheStatusOfALaunch) {
+  float* x = Take<float>(4);
+  for (const cudaError_t error : {cudaErrorLaunchFailure, cudaErrorNoKernelImageForDevice}) {
+    FailCall(Call::kLaunch, error);
+    try {
+      cuda::AddInPlace(stream(), {.x = x, .y = x, .n = 4});
+      FAIL() << "no exception";
+    } catch (const DeviceError& caught) {
+      EXPECT_EQ(IsSticky(caught.status()), error == cudaErrorLaunchFailure);
+      EXPECT_NE(caught.status().message().find("AddInPlace"), std::string_view::npos);
+    }
+  }
+}
+
+TEST(CudaStatusTest, ClassesOfErrors) {
+  EXPECT_TRUE(CudaStatus(cudaSuccess, "x").ok());
+  EXPECT_EQ(CudaStatus(cudaErrorNoDevice, "x").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(CudaStatus(cudaErrorMemoryAllocation, "x").code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_FALSE(IsSticky(CudaStatus(cudaErrorInvalidValue, "x")));
+  EXPECT_TRUE(IsSticky(CudaStatus(cudaErrorECCUncorrectable, "x")));
+}
+
+TEST(GpuInfoTest, ThereIsNoSecondEmulatedGpu) {
+  EXPECT_EQ(OpenGpu(1).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(OpenGpu(0)->name, "emulated on the CPU");
+}
+
+}  // namespace
+}  // namespace keyhole

@@ -1,0 +1,144 @@
+#include <cmath>
+#include <random>
+
+#include "engine/ops/cpu/row_ops_cpu.h"
+#include "engine/ops/cuda/row_ops.h"
+#include "engine/ops/cuda/sampling.h"
+#include "tests/gpu/gpu_fixture.h"
+
+namespace keyhole {
+namespace {
+
+class RowOpsGpuTest : public GpuTest {
+ protected:
+  std::vector<float> Random(std::size_t n, float deviation = 1) {
+    std::normal_distribution<float> normal(0, deviation);
+    std::vector<float> x(n);
+    for (float& value : x) value = normal(random_);
+    return x;
+  }
+
+  void ExpectNear(const std::vector<float>& got,
+                  const std::vector<float>& expected,
+                  double relative = 2e-6) {
+    ASSERT_EQ(got.size(), expected.size());
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      ASSERT_NEAR(got[i], expected[i], relative * (1 + std::fabs(expected[i]))) << "value " << i;
+    }
+  }
+
+  Device cpu_{1};
+  std::mt19937 random_{17};
+};
+
+TEST_F(RowOpsGpuTest, RmsNorm) {
+  for (const std::int64_t n : {1, 31, 64, 255, 257, 1000}) {
+    const std::vector<float> x = Random(3 * n, 4);
+    const std::vector<float> weight = Random(n);
+    std::vector<float> expected(3 * n);
+    RmsNormCpu(cpu_, {x.data(), weight.data(), expected.data(), 3, n, 0.5});
+    float* on_device = ToDevice(x);
+    cuda::RmsNorm(stream(),
+                  {.x = on_device,
+                   .weight = ToDevice(weight),
+                   .out = on_device,
+                   .n_rows = 3,
+                   .n = n,
+                   .eps = 0.5F});
+    ExpectNear(FromDevice(on_device, 3 * n), expected);
+  }
+}
+
+TEST_F(RowOpsGpuTest, Rope) {
+  for (const std::int32_t half : {1, 12, 32, 64}) {
+    const std::vector<std::int32_t> index = {4, 0, 9};
+    const std::vector<float> cos = Random(10 * half);
+    const std::vector<float> sin = Random(10 * half);
+    const std::vector<float> x = Random(std::size_t{3} * 5 * 2 * half);
+    std::vector<float> expected(x.size());
+    RopeCpu(cpu_, {x.data(), cos.data(), sin.data(), index.data(), expected.data(), 3, 5, half});
+    float* on_device = ToDevice(x);
+    cuda::ApplyRope(stream(),
+                    {.x = on_device,
+                     .cos = ToDevice(cos),
+                     .sin = ToDevice(sin),
+                     .index = ToDevice(index),
+                     .out = on_device,
+                     .n_rows = 3,
+                     .n_heads = 5,
+                     .half = half});
+    ExpectNear(FromDevice(on_device, x.size()), expected);
+  }
+}
+
+TEST_F(RowOpsGpuTest, SiluMulAndAdd) {
+  for (const std::int64_t n : {1, 100, 257}) {
+    std::vector<float> gate_up = Random(2 * 2 * n, 5);
+    gate_up[0] = -100;  // the gate is shut
+    std::vector<float> expected(2 * n);
+    SiluMulCpu(cpu_, {gate_up.data(), expected.data(), 2, n});
+    float* out = Take<float>(2 * n);
+    cuda::SiluMul(stream(), {.gate_up = ToDevice(gate_up), .out = out, .n_rows = 2, .n = n});
+    ExpectNear(FromDevice(out, 2 * n), expected);
+
+    const std::vector<float> y = Random(2 * n);
+    cuda::AddInPlace(stream(), {.x = out, .y = ToDevice(y), .n = 2 * n});
+    for (std::int64_t i = 0; i < 2 * n; ++i) expected[i] += y[i];
+    ExpectNear(FromDevice(out, 2 * n), expected);
+  }
+}
+
+TEST_F(RowOpsGpuTest, ArgMaxTakesTheSmallerTokenOfATie) {
+  for (const std::int32_t vocab : {1, 31, 513, 5000}) {
+    std::vector<float> logits(std::size_t{4} * vocab);
+    for (float& x : logits) x = -static_cast<float>(random_() % 7);
+    const cuda::ArgMaxArgs args = {.in = {ToDevice(logits), 4, vocab},
+                                   .tokens = Take<std::int32_t>(4)};
+    cuda::ArgMax(stream(), args);
+    const std::vector<std::int32_t> tokens = FromDevice(args.tokens, 4);
+    for (int row = 0; row < 4; ++row) {
+      const auto first = logits.begin() + std::ptrdiff_t{row} * vocab;
+      EXPECT_EQ(tokens[row], std::max_element(first, first + vocab) - first);
+    }
+  }
+}
+
+TEST_F(RowOpsGpuTest, SoftmaxEqualsTheFormula) {
+  constexpr std::int32_t kVocab = 3001;
+  const std::vector<float> logits = Random(2 * kVocab, 6);
+  const std::vector<float> inverse = {1, 2.5F};
+  const cuda::SoftmaxArgs args = {.in = {ToDevice(logits), 2, kVocab},
+                                  .inverse_temperatures = ToDevice(inverse),
+                                  .probabilities = Take<float>(2 * kVocab),
+                                  .log_sums = Take<float>(2)};
+  cuda::Softmax(stream(), args);
+  const std::vector<float> probabilities = FromDevice(args.probabilities, 2 * kVocab);
+  const std::vector<float> log_sums = FromDevice(args.log_sums, 2);
+  for (int row = 0; row < 2; ++row) {
+    double sum = 0;
+    for (int i = 0; i < kVocab; ++i)
+      sum += std::exp(double{inverse[row]} * logits[row * kVocab + i]);
+    EXPECT_NEAR(log_sums[row], std::log(sum), 1e-5 * std::log(sum));
+    for (int i = 0; i < kVocab; ++i) {
+      const double expected = std::exp(double{inverse[row]} * logits[row * kVocab + i]) / sum;
+      ASSERT_NEAR(probabilities[row * kVocab + i], expected, 1e-5 * expected + 1e-12);
+    }
+  }
+}
+
+TEST_F(RowOpsGpuTest, TheSameArgumentsAreCopiedOnce) {
+  std::vector<int> args = {1, 2, 3};
+  const int* first = workspace().Upload<int>(args);
+  EXPECT_EQ(FromDevice(first, 3), args);
+  EXPECT_EQ(workspace().Upload<int>(args), first);
+  EXPECT_EQ(workspace().n_copies(), 1);
+  for (int i = 0; i < 40; ++i) {
+    args.resize(3 + i * 100, i);
+    args[0] = i;
+    EXPECT_EQ(FromDevice(workspace().Upload<int>(args), args.size()), args);
+  }
+  EXPECT_EQ(workspace().n_copies(), 41);
+}
+
+}  // namespace
+}  // namespace keyhole
