@@ -49,6 +49,7 @@ class Dependencies(unittest.TestCase):
         ).stdout.split()
         text = "\n".join((REPO / path).read_text() for path in listed)
         found = set(re.findall(r"find_package\((\w[\w-]*)", text)) - {"Threads", "PkgConfig"}
+        found.discard("CUDAToolkit")  # only of a build for GPUs; no Debian package: the image's base has it
         found |= set(re.findall(r"pkg_check_modules\(\w+ REQUIRED IMPORTED_TARGET ([\w-]+)", text))
         development = {
             "absl": "libabsl-dev", "fmt": "libfmt-dev", "spdlog": "libspdlog-dev", "nlohmann_json": "nlohmann-json3-dev",
