@@ -4,8 +4,8 @@
 #include <array>
 
 #include "engine/ops/cpu/store_row.h"
-#include "engine/ops/rotate_head.h"
 #include "engine/ops/op_check.h"
+#include "engine/ops/rotate_head.h"
 
 namespace keyhole {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "engine/device/aligned_buffer.h"
 #include "engine/ops/cpu/selection_dispatch.h"
-#include "engine/ops/score_span.h"
 #include "engine/ops/op_check.h"
+#include "engine/ops/score_span.h"
 
 namespace keyhole {
 
