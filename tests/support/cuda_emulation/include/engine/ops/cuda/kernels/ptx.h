@@ -64,9 +64,7 @@ inline void LoadMatricesTransposed(std::uint32_t (&m)[4], const void* row) {
   }
 }
 
-inline void CopyAsync16(void* to, const void* from) {
-  cuda_emulation::StartCopy(to, from, 16);
-}
+inline void CopyAsync16(void* to, const void* from) { cuda_emulation::StartCopy(to, from, 16); }
 inline void CommitCopies() { cuda_emulation::CommitCopies(); }
 template <int kLater>
 void WaitForCopies() {
