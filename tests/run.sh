@@ -54,7 +54,8 @@ stage_fuzz() { tests/fuzz/run.sh --short; }
 
 stage_asan() { sanitize cpu-asan "${ASAN_PROGRAMS[@]}"; }
 
-stage_tsan() { sanitize cpu-tsan "${TSAN_PROGRAMS[@]}"; }
+# A test asks for more memory than there is. Under ASan it would stay an error: no model file may cause it.
+stage_tsan() { TSAN_OPTIONS=allocator_may_return_null=1 sanitize cpu-tsan "${TSAN_PROGRAMS[@]}"; }
 
 python_tests() { "$CACHE/venv/bin/python" -m unittest discover --verbose -s "$1" -p '*_test.py'; }
 
