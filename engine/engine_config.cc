@@ -86,6 +86,7 @@ void DescribeSelection(const SelectionSettings& selection, std::vector<std::stri
   lines.push_back(Line("selection.positions", Name(selection.positions)));
   lines.push_back(OptionalLine("selection.recall_distance", selection.recall_distance));
   lines.push_back(OptionalLine("selection.recall_bias", selection.recall_bias));
+  lines.push_back(OptionalLine("selection.recall_selected", selection.recall_selected));
 }
 
 void DescribeScheduler(const SchedulerSettings& scheduler, std::vector<std::string>& lines) {

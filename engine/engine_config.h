@@ -52,6 +52,7 @@ struct SelectionSettings {
       positions;  // unset: native up to the trained length, rectified beyond
   std::optional<std::int32_t> recall_distance;  // of the profile `recall`; unset: local / 4
   std::optional<float> recall_bias;             // likewise; unset: 0.5
+  std::optional<std::int32_t> recall_selected;  // likewise; unset: 128, or `selected` if less
 };
 
 struct SchedulerSettings {

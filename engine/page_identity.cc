@@ -23,8 +23,12 @@ std::string Describe(const RopeScaling& scaling) {
 }
 
 std::string Describe(const Distances& distances) {
-  return absl::StrJoin(
-      std::tuple(distances.selected, distances.initial, distances.far_bias, distances.local), ",");
+  return absl::StrJoin(std::tuple(distances.selected,
+                                  distances.initial,
+                                  distances.far_bias,
+                                  distances.local,
+                                  distances.budget),
+                       ",");
 }
 
 // Only one set of maps lives in a process; their sizes tell its forms apart.

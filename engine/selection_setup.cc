@@ -28,6 +28,7 @@ absl::StatusOr<AttentionSettings> ResolveAttention(const EngineConfig& config,
   // What a shorter window leaves out is lost where nothing selects it.
   distances.recall.local =
       traits.middle == MiddleRule::kBudget ? distances.recall.selected : attention.sizes.local;
+  distances.recall.budget = settings.recall_selected.value_or(distances.recall.budget);
   distances.recall.far_bias = settings.recall_bias.value_or(distances.recall.far_bias);
   if (positions == PositionMode::kRectified) {
     KEYHOLE_RETURN_IF_ERROR(CheckDistances(distances, attention.sizes, model.trained_length));

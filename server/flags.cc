@@ -140,6 +140,10 @@ void AddSelectionFlags(CLI::App* app, SelectionSettings* selection, RawFlags* ra
          "In the profile recall: distance of selected tokens, and local tokens at most (rectified "
          "positions)")
       ->group(kGroup);
+  app->add_option("--recall-selected",
+                  selection->recall_selected,
+                  "Tokens selected in the profile recall, at most")
+      ->group(kGroup);
   app->add_option("--recall-bias",
                   selection->recall_bias,
                   "Added to the logits of selected tokens in the profile recall")

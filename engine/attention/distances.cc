@@ -29,7 +29,8 @@ std::int32_t DefaultLocal(std::int64_t trained_length) {
 
 DistanceSettings DefaultDistances(std::int32_t local) {
   DistanceSettings settings;
-  settings.recall = {.selected = local / 4, .initial = local, .far_bias = 0.5F, .local = local / 4};
+  settings.recall = {
+      .selected = local / 4, .initial = local, .far_bias = 0.5F, .local = local / 4, .budget = 128};
   settings.prose = {.selected = local / 2, .initial = local};
   settings.paper = {.selected = local, .initial = local};
   return settings;
@@ -44,9 +45,13 @@ absl::Status CheckDistances(const DistanceSettings& distances,
                             std::int64_t trained_length) {
   std::int64_t largest = static_cast<std::int64_t>(sizes.local) + distances.chunk_size - 1;
   for (const Distances& d : {distances.recall, distances.prose, distances.paper}) {
-    if (d.selected < 0 || d.initial < 0 || d.local < 0) {
-      return absl::InvalidArgumentError(fmt::format(
-          "distances must not be negative, got {}, {} and {}", d.selected, d.initial, d.local));
+    if (d.selected < 0 || d.initial < 0 || d.local < 0 || d.budget < 0) {
+      return absl::InvalidArgumentError(
+          fmt::format("distances and budgets must not be negative, got {}, {}, {} and {}",
+                      d.selected,
+                      d.initial,
+                      d.local,
+                      d.budget));
     }
     largest = std::max<std::int64_t>({largest, d.selected, d.initial});
   }

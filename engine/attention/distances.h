@@ -20,6 +20,9 @@ struct Distances {
   // away than a selected one: else a fact that is near loses against look-alikes that were
   // selected.
   std::int32_t local = std::numeric_limits<std::int32_t>::max();
+  // Rows selected, at most the server's budget. Of many rows at one distance, look-alikes drown the
+  // one that is asked for.
+  std::int32_t budget = std::numeric_limits<std::int32_t>::max();
 };
 
 // What a request may choose by name, and how the server uses it.

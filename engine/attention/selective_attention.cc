@@ -20,17 +20,22 @@ namespace {
 
 constexpr std::string_view kOp = "SelectiveAttention";
 
-std::int32_t LocalRows(const AttentionSettings& settings, const SequenceSlice& slice) {
-  const std::int32_t local = settings.sizes.local;
-  if (slice.kv_len <= local) return local;
+// What the slice's place and profile make of the server's sizes. Where all that precedes it is
+// local they stay as they are.
+SelectionSizes SizesOf(const AttentionSettings& settings, const SequenceSlice& slice) {
+  SelectionSizes sizes = settings.sizes;
+  if (slice.kv_len <= sizes.local) return sizes;
   const DistanceSettings& distances = settings.distances;
   if (slice.kv_len + slice.q_len <= slice.prompt_len - distances.tail) {
-    return std::min(local, settings.prefill_local);
+    sizes.local = std::min(sizes.local, settings.prefill_local);
+  } else if (settings.positions == PositionMode::kRectified) {
+    std::optional<AttentionProfile> wished;
+    if (slice.request != nullptr) wished = slice.request->selection.profile;
+    const Distances& tail = distances.InTail(wished);
+    sizes.local = std::min(sizes.local, tail.local);
+    sizes.selected = std::min(sizes.selected, tail.budget);
   }
-  if (settings.positions != PositionMode::kRectified) return local;
-  std::optional<AttentionProfile> wished;
-  if (slice.request != nullptr) wished = slice.request->selection.profile;
-  return std::min(local, distances.InTail(wished).local);
+  return sizes;
 }
 
 }  // namespace
@@ -90,8 +95,7 @@ void SelectiveAttention::State::Check(const ModelInput& input,
 absl::StatusOr<Selection> SelectiveAttention::State::SelectRows(const LayerStep& step,
                                                                 const SequenceSlice& slice,
                                                                 StepSelectionStats& stats) {
-  SelectionSizes sizes = settings.sizes;
-  sizes.local = LocalRows(settings, slice);
+  SelectionSizes sizes = SizesOf(settings, slice);
   if (slice.request != nullptr) {
     const SelectionParams& wishes = slice.request->selection;
     if (wishes.selected_tokens.has_value()) {

@@ -15,6 +15,7 @@ TEST(DistancesTest, DefaultsFollowTheLocalSize) {
   EXPECT_EQ(d.recall.initial, 4096);
   EXPECT_EQ(d.recall.far_bias, 0.5F);
   EXPECT_EQ(d.recall.local, 1024);  // no local row is further away than a selected one
+  EXPECT_EQ(d.recall.budget, 128);
   EXPECT_EQ(d.prose.selected, 2048);
   EXPECT_EQ(d.prose.initial, 4096);
   EXPECT_EQ(d.prose.far_bias, 0);
@@ -51,6 +52,9 @@ TEST(DistancesTest, LargestDistanceStaysBelowTheTrainedLength) {
   EXPECT_EQ(CheckDistances(far, sizes, 8193).code(), absl::StatusCode::kInvalidArgument);
   DistanceSettings negative = d;
   negative.recall.local = -1;
+  EXPECT_EQ(CheckDistances(negative, sizes, 8193).code(), absl::StatusCode::kInvalidArgument);
+  negative = d;
+  negative.recall.budget = -1;
   EXPECT_EQ(CheckDistances(negative, sizes, 8193).code(), absl::StatusCode::kInvalidArgument);
 }
 

@@ -14,6 +14,7 @@
 #include "engine/model/weight_source.h"
 #include "tests/support/golden_file.h"
 #include "tests/support/model_runner.h"
+#include "tests/support/recording_policy.h"
 
 namespace keyhole {
 namespace {
@@ -164,6 +165,35 @@ TEST_P(SelectiveModelTest, BudgetThatCoversTheMiddleEqualsFullAttention) {
     EXPECT_LT(RelativeError(forced, full), 1e-4);
     EXPECT_GT(RelativeError(chosen, full), 1e-3);
   }
+}
+
+TEST_P(SelectiveModelTest, ProfileOfTheTailDecidesLocalRowsAndBudget) {
+  const Story story(0, 317, 6);  // the tail, the last 24 of the prompt, begins in the chunk at 288
+  RunnerOptions options = Options();
+  options.attention.distances.recall.budget = 5;
+  std::vector<SelectionRecord> records;
+  options.wrap_policy = [&](std::unique_ptr<SelectionPolicy> policy) {
+    return std::make_unique<RecordingPolicy>(std::move(policy), &records);
+  };
+  PlayAlone(options, story);
+  int in_tail = 0;
+  for (const SelectionRecord& record : records) {
+    const bool tail = record.past >= 288;
+    in_tail += tail;
+    if (record.past <= 64 + 8 + 16) continue;
+    EXPECT_EQ(record.selection.local.size(), tail ? 24 : 64) << record.past;
+    EXPECT_EQ(record.selection.n_selected(), tail ? 5 : 16) << record.past;
+  }
+  EXPECT_GT(in_tail, 6);
+
+  records.clear();
+  SelectionParams wishes;
+  wishes.profile = AttentionProfile::kProse;
+  wishes.selected_tokens = 7;
+  PlayAlone(options, story, wishes);
+  ASSERT_FALSE(records.empty());
+  EXPECT_EQ(records.back().selection.local.size(), 64);
+  EXPECT_EQ(records.back().selection.n_selected(), 7);
 }
 
 TEST_P(SelectiveModelTest, ChunkedFullAttentionEqualsOneShot) {
