@@ -18,6 +18,11 @@ const Distances& DistanceSettings::Of(AttentionProfile profile) const {
   return prose;
 }
 
+const Distances& DistanceSettings::InTail(const SequenceSlice& slice) const {
+  if (slice.request == nullptr) return Of(default_profile);
+  return Of(slice.request->selection.profile.value_or(default_profile));
+}
+
 AttentionProfile DistanceSettings::ProfileBeforeTail() const {
   const bool as_published = default_profile == AttentionProfile::kPaper;
   return as_published ? AttentionProfile::kPaper : AttentionProfile::kProse;

@@ -4,9 +4,9 @@
 
 #include <cstdint>
 #include <limits>
-#include <optional>
 
 #include "absl/status/status.h"
+#include "engine/batch/model_input.h"
 #include "engine/selection/selection.h"
 #include "engine/types.h"
 
@@ -36,10 +36,8 @@ struct DistanceSettings {
 
   const Distances& Of(AttentionProfile profile) const;
 
-  // Of the last queries; `wished`: by the request.
-  const Distances& InTail(std::optional<AttentionProfile> wished) const {
-    return Of(wished.value_or(default_profile));
-  }
+  // Of the slice's last queries: what its request wishes.
+  const Distances& InTail(const SequenceSlice& slice) const;
 
   // Of all earlier queries: one for all profiles, so that pages do not depend on the request's.
   AttentionProfile ProfileBeforeTail() const;

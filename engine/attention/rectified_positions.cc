@@ -28,9 +28,7 @@ void RectifiedPositions::SetDistances(const ModelInput& input) {
   initial_distance_.resize(n);
   far_bias_.resize(n);
   for (const SequenceSlice& slice : input.sequences) {
-    std::optional<AttentionProfile> wished;
-    if (slice.request != nullptr) wished = slice.request->selection.profile;
-    const Distances& tail = distances_.InTail(wished);
+    const Distances& tail = distances_.InTail(slice);
     const std::int32_t tail_begin = slice.prompt_len - distances_.tail;
     for (std::int32_t i = 0; i < slice.q_len; ++i) {
       const bool in_tail = slice.kv_len + i >= tail_begin;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -29,9 +28,7 @@ SelectionSizes SizesOf(const AttentionSettings& settings, const SequenceSlice& s
   if (slice.kv_len + slice.q_len <= slice.prompt_len - distances.tail) {
     sizes.local = std::min(sizes.local, settings.prefill_local);
   } else if (settings.positions == PositionMode::kRectified) {
-    std::optional<AttentionProfile> wished;
-    if (slice.request != nullptr) wished = slice.request->selection.profile;
-    const Distances& tail = distances.InTail(wished);
+    const Distances& tail = distances.InTail(slice);
     sizes.local = std::min(sizes.local, tail.local);
     sizes.selected = std::min(sizes.selected, tail.budget);
   }
