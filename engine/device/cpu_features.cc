@@ -14,11 +14,12 @@ struct LevelName {
   std::string_view name;
 };
 
-constexpr std::array<LevelName, 4> kLevels = {{
+constexpr std::array<LevelName, 5> kLevels = {{
     {CpuLevel::kPortable, "portable"},
     {CpuLevel::kAvx2, "avx2"},
     {CpuLevel::kAvx512, "avx512"},
     {CpuLevel::kAvx512Vnni, "avx512vnni"},
+    {CpuLevel::kAvx512Bf16, "avx512bf16"},
 }};
 
 }  // namespace
@@ -33,7 +34,8 @@ CpuLevel DetectCpuLevel() {
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   if (!avx512) return CpuLevel::kAvx2;
-  return __builtin_cpu_supports("avx512vnni") ? CpuLevel::kAvx512Vnni : CpuLevel::kAvx512;
+  if (!__builtin_cpu_supports("avx512vnni")) return CpuLevel::kAvx512;
+  return __builtin_cpu_supports("avx512bf16") ? CpuLevel::kAvx512Bf16 : CpuLevel::kAvx512Vnni;
 #else
   return CpuLevel::kPortable;
 #endif
@@ -49,8 +51,8 @@ absl::StatusOr<CpuLevel> ParseCpuLevel(std::string_view name) {
     return absl::InvalidArgumentError(fmt::format(
         "CPU level '{}' is not available: this machine has '{}'", name, CpuLevelName(best)));
   }
-  return absl::InvalidArgumentError(
-      fmt::format("unknown CPU level '{}': use portable, avx2, avx512 or avx512vnni", name));
+  return absl::InvalidArgumentError(fmt::format(
+      "unknown CPU level '{}': use portable, avx2, avx512, avx512vnni or avx512bf16", name));
 }
 
 }  // namespace keyhole

@@ -14,6 +14,7 @@ enum class CpuLevel {
   kAvx2,        // AVX2, FMA, F16C
   kAvx512,      // AVX-512 F, BW, DQ, VL
   kAvx512Vnni,  // and VNNI
+  kAvx512Bf16,  // and BF16
 };
 
 CpuLevel DetectCpuLevel();

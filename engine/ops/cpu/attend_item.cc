@@ -124,6 +124,9 @@ void PackQueryTile(const Run& run, const AttendPart& part) {
       out[static_cast<std::ptrdiff_t>(c) * stride] = in[c] * scale;
     run.scratch.bias[lane] = LaneBias(part, query);
   }
+  if (run.kernel().pack_queries != nullptr) {
+    run.kernel().pack_queries(run.scratch.queries, dim, stride);
+  }
 }
 
 void RunOneQuery(const Run& run, const AttendSpan& span) {
@@ -230,6 +233,7 @@ void AttendScratch::Reserve(const AttendPlan& plan) {
 
 AttendKernelSet AttendKernelsFor(CpuLevel level) {
 #if defined(__x86_64__)
+  if (level >= CpuLevel::kAvx512Bf16) return AttendKernelsAvx512Bf16();
   if (level >= CpuLevel::kAvx512) return AttendKernelsAvx512();
   if (level >= CpuLevel::kAvx2) return AttendKernelsAvx2();
 #endif

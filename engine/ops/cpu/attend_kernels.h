@@ -42,6 +42,8 @@ using AttendTileFn = void (*)(const AttendTile& tile, const AttendState& state);
 struct AttendKernels {
   AttendTileFn few;   // vectors run along head_dim; for one query
   AttendTileFn many;  // vectors run along the lanes; `state` has room for padded_lanes
+  // Null, or makes queries [head_dim, padded_lanes] what `many` takes, in place.
+  void (*pack_queries)(float* queries, int head_dim, int padded_lanes);
 };
 
 struct AttendKernelSet {
@@ -52,5 +54,6 @@ struct AttendKernelSet {
 AttendKernelSet AttendKernelsPortable();
 AttendKernelSet AttendKernelsAvx2();
 AttendKernelSet AttendKernelsAvx512();
+AttendKernelSet AttendKernelsAvx512Bf16();
 
 }  // namespace keyhole

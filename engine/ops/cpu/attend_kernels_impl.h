@@ -15,9 +15,11 @@ namespace {
 template <class Isa>
 AttendKernelSet MakeAttendKernels() {
   return {.f32 = {.few = AttendFew<Isa>::template Run<float>,
-                  .many = AttendMany<Isa>::template Run<float>},
+                  .many = AttendMany<Isa>::template Run<float>,
+                  .pack_queries = nullptr},
           .bf16 = {.few = AttendFew<Isa>::template Run<Bf16>,
-                   .many = AttendMany<Isa>::template Run<Bf16>}};
+                   .many = AttendMany<Isa>::template Run<Bf16>,
+                   .pack_queries = nullptr}};
 }
 
 }  // namespace

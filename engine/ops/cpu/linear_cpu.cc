@@ -8,6 +8,7 @@ namespace {
 LinearKernels KernelsFor(CpuLevel level) {
 #if defined(__x86_64__)
   switch (level) {
+    case CpuLevel::kAvx512Bf16:
     case CpuLevel::kAvx512Vnni:
       return LinearKernelsAvx512Vnni();
     case CpuLevel::kAvx512:

@@ -63,6 +63,9 @@ class AttendRowsTest : public testing::TestWithParam<std::tuple<CpuLevel, KvType
  protected:
   CpuLevel level() const { return std::get<0>(GetParam()); }
   KvType type() const { return std::get<1>(GetParam()); }
+  // Of absolute errors of values near 1, of a chunk of queries.
+  double tolerance() const { return RoundsToBf16() ? 1e-2 : 2e-5; }
+  bool RoundsToBf16() const { return level() >= CpuLevel::kAvx512Bf16 && type() == KvType::kBF16; }
   Device device_{2, level()};
 };
 
@@ -81,7 +84,7 @@ TEST_P(AttendRowsTest, PrefillEqualsTheFormulas) {
     for (const auto& [past, q_len] : {std::pair{0, 2}, {0, 33}, {15, 17}, {64, 40}, {3, 130}}) {
       CausalCase c(shape, type(), past, q_len, past + q_len);
       RunOne(device_, c.params);
-      EXPECT_LT(LargestError(c.params, c.kv), 2e-5)
+      EXPECT_LT(LargestError(c.params, c.kv), tolerance())
           << shape.head_dim << " " << past << "+" << q_len;
     }
   }
@@ -90,7 +93,7 @@ TEST_P(AttendRowsTest, PrefillEqualsTheFormulas) {
 TEST_P(AttendRowsTest, LongShortChunkIsSplit) {
   CausalCase c({1, 3, 32}, type(), 4500, 5, 1);
   RunOne(device_, c.params);
-  EXPECT_LT(LargestError(c.params, c.kv), 2e-5);
+  EXPECT_LT(LargestError(c.params, c.kv), tolerance());
 }
 
 TEST_P(AttendRowsTest, SeveralPartsAreOneSoftmax) {
@@ -108,7 +111,7 @@ TEST_P(AttendRowsTest, SeveralPartsAreOneSoftmax) {
                {.queries = c.queries.data(), .range = {500, 700 + q_len}, .causal_from = 700}};
     c.params.parts = c.parts;
     RunOne(device_, c.params);
-    EXPECT_LT(LargestError(c.params, c.kv), 2e-5) << q_len;
+    EXPECT_LT(LargestError(c.params, c.kv), q_len == 1 ? 2e-5 : tolerance()) << q_len;
   }
 }
 
@@ -117,6 +120,8 @@ TEST_P(AttendRowsTest, LargeScoresDoNotOverflow) {
     CausalCase c({1, 2, 64}, type(), 300, q_len, 5);
     for (float& x : c.queries) x *= 400;
     RunOne(device_, c.params);
+    for (const float x : c.out) ASSERT_TRUE(std::isfinite(x)) << q_len;
+    if (q_len > 1 && RoundsToBf16()) continue;  // scores of 1e4 are off by 20: other rows win
     EXPECT_LT(LargestError(c.params, c.kv), 2e-2) << q_len;  // scores of 1e4 in f32
   }
 }
@@ -126,7 +131,7 @@ TEST_P(AttendRowsTest, QueryThatSeesNothingGetsZeros) {
     CausalCase c({2, 2, 16}, type(), 0, q_len, 3);
     c.parts[0].range = {1, q_len};
     RunOne(device_, c.params);
-    EXPECT_LT(LargestError(c.params, c.kv), 2e-5);
+    EXPECT_LT(LargestError(c.params, c.kv), q_len == 1 ? 2e-5 : tolerance());
     EXPECT_THAT(std::vector<float>(c.out.begin(), c.out.begin() + 64), testing::Each(0.0F));
     c.params.parts = {};
     RunOne(device_, c.params);
@@ -173,7 +178,8 @@ TEST_P(AttendRowsTest, ChunksEqualOneShot) {
       params.out = out.data() + past * row;
       RunOne(device_, params);
     }
-    for (std::size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], whole.out[i], 1e-5) << chunk;
+    for (std::size_t i = 0; i < out.size(); ++i)
+      ASSERT_NEAR(out[i], whole.out[i], tolerance()) << chunk;
   }
 }
 
