@@ -57,7 +57,6 @@ std::string PageIdentity(const EngineConfig& config,
           absl::StrCat("policy=", config.selection.policy),
           absl::StrCat("sizes=", sizes.initial, ",", sizes.local, ",", sizes.selected),
           absl::StrCat("prefill_local=", attention.prefill_local),
-          absl::StrCat("max_selected=", attention.max_selected),
           absl::StrCat("positions=", static_cast<int>(model.positions)),
           absl::StrCat("recall=", Describe(distances.recall)),
           absl::StrCat("prose=", Describe(distances.prose)),
@@ -80,9 +79,7 @@ PrefixRules PrefixRulesOf(const AttentionSettings& attention, const Chunking& ch
           .tail_reads_other_rows =
               chunking.tail_chunk > 0 || attention.prefill_local < attention.sizes.local,
           .default_profile = distances.default_profile,
-          .before_tail = distances.ProfileBeforeTail(),
-          .selected = attention.sizes.selected,
-          .max_selected = attention.max_selected};
+          .before_tail = distances.ProfileBeforeTail()};
 }
 
 }  // namespace keyhole

@@ -189,10 +189,12 @@ void AddDocumentFlags(CLI::App* app, eval::EvalSettings* settings) {
 }
 
 void AddQuestionFlags(CLI::App* app, eval::EvalSettings* settings) {
-  app->add_option("--profile", settings->profiles, "several are compared")
+  app->add_option("--profile",
+                  settings->profiles,
+                  "default, recall, prose or paper, each alone or with its budget of selected "
+                  "tokens (recall:64); several are compared")
       ->delimiter(',')
-      ->capture_default_str()
-      ->check(CLI::IsMember({"default", "recall", "prose", "paper"}));
+      ->capture_default_str();
   app->add_flag("--generate", settings->generate, "also let the model write each answer");
   app->add_flag("--chat", settings->chat, "ask by the chat template; written answers alone");
   app->add_option("--before", settings->format.before, "text before the document");

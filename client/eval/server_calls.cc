@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "client/eval/profile.h"
 #include "client/eval/status.h"
 
 namespace keyhole::eval {
@@ -13,10 +14,13 @@ namespace {
 constexpr int kWrittenTokens = 2;  // beyond the expected answer
 constexpr int kChatTokens = 32;
 
-void SetProfile(const std::string& profile, v1::SelectionOptions* selection) {
-  if (profile == "recall") selection->set_profile(v1::ATTENTION_PROFILE_RECALL);
-  if (profile == "prose") selection->set_profile(v1::ATTENTION_PROFILE_PROSE);
-  if (profile == "paper") selection->set_profile(v1::ATTENTION_PROFILE_PAPER);
+// REQUIRES: CheckSettings took the profile.
+void SetProfile(const std::string& text, v1::SelectionOptions* selection) {
+  const Profile profile = ParseProfile(text).value_or(Profile());
+  if (profile.name == "recall") selection->set_profile(v1::ATTENTION_PROFILE_RECALL);
+  if (profile.name == "prose") selection->set_profile(v1::ATTENTION_PROFILE_PROSE);
+  if (profile.name == "paper") selection->set_profile(v1::ATTENTION_PROFILE_PAPER);
+  if (profile.selected_tokens) selection->set_selected_tokens(*profile.selected_tokens);
 }
 
 v1::GenerateRequest MakeRequest(const Document& document,

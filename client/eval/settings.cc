@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "client/eval/profile.h"
 
 namespace keyhole::eval {
 namespace {
@@ -73,6 +74,9 @@ const char* TaskName(Task task) {
 }
 
 absl::Status CheckSettings(const EvalSettings& settings) {
+  for (const std::string& profile : settings.profiles) {
+    if (auto parsed = ParseProfile(profile); !parsed.ok()) return parsed.status();
+  }
   if (settings.task == Task::kNeedles) {
     const int most = settings.facts == "diverse" ? kMaxDiverse : kMaxLookAlikes;
     const int planted = PlantedCount(settings);

@@ -19,17 +19,17 @@ struct EvalSettings {
   int questions = 16;               // of a document; passkey: documents, each with its own depth
   int planted = 0;                  // facts in a document; 0: as many as are asked for
   std::vector<double> depths = {};  // empty: even, with jitter
-  std::vector<std::string> profiles = {"default"};
-  int scored_tokens = 1024;  // perplexity
-  bool generate = false;     // also let the model write each answer
-  bool chat = false;         // by Chat, with the model's template; written answers alone
+  std::vector<std::string> profiles = {"default"};  // as ParseProfile takes them
+  int scored_tokens = 1024;                         // perplexity
+  bool generate = false;                            // also let the model write each answer
+  bool chat = false;  // by Chat, with the model's template; written answers alone
   QuestionFormat format = {.before = "", .after = "\n\n{question} {prime}"};
   std::string haystack_file = {};  // empty: the filler
 };
 
 const char* TaskName(Task task);
 
-// Errors: INVALID_ARGUMENT for counts that cannot be met.
+// Errors: INVALID_ARGUMENT for counts that cannot be met and profiles that do not exist.
 absl::Status CheckSettings(const EvalSettings& settings);
 
 // One document to make.

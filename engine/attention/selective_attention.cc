@@ -19,18 +19,24 @@ namespace {
 
 constexpr std::string_view kOp = "SelectiveAttention";
 
-// What the slice's place and profile make of the server's sizes. Where all that precedes it is
-// local they stay as they are.
+// What the slice's place and its request make of the server's sizes. Where all that precedes it is
+// local they stay as they are; before the tail they are those of every request.
 SelectionSizes SizesOf(const AttentionSettings& settings, const SequenceSlice& slice) {
   SelectionSizes sizes = settings.sizes;
   if (slice.kv_len <= sizes.local) return sizes;
   const DistanceSettings& distances = settings.distances;
   if (slice.kv_len + slice.q_len <= slice.prompt_len - distances.tail) {
     sizes.local = std::min(sizes.local, settings.prefill_local);
-  } else if (settings.positions == PositionMode::kRectified) {
+    return sizes;
+  }
+  if (settings.positions == PositionMode::kRectified) {
     const Distances& tail = distances.InTail(slice);
     sizes.local = std::min(sizes.local, tail.local);
     sizes.selected = std::min(sizes.selected, tail.budget);
+  }
+  if (slice.request != nullptr && slice.request->selection.selected_tokens.has_value()) {
+    sizes.selected =
+        std::clamp(*slice.request->selection.selected_tokens, 0, settings.max_selected);
   }
   return sizes;
 }
@@ -92,17 +98,11 @@ void SelectiveAttention::State::Check(const ModelInput& input,
 absl::StatusOr<Selection> SelectiveAttention::State::SelectRows(const LayerStep& step,
                                                                 const SequenceSlice& slice,
                                                                 StepSelectionStats& stats) {
-  SelectionSizes sizes = SizesOf(settings, slice);
-  if (slice.request != nullptr) {
-    const SelectionParams& wishes = slice.request->selection;
-    if (wishes.selected_tokens.has_value()) {
-      sizes.selected = std::clamp(*wishes.selected_tokens, 0, settings.max_selected);
-    }
-    if (wishes.force_full_attention) {
-      Selection everything = Partition(slice.kv_len, sizes);
-      everything.all_of_middle = true;
-      return everything;
-    }
+  const SelectionSizes sizes = SizesOf(settings, slice);
+  if (slice.request != nullptr && slice.request->selection.force_full_attention) {
+    Selection everything = Partition(slice.kv_len, sizes);
+    everything.all_of_middle = true;
+    return everything;
   }
   return policy->Select(
       *step.device,

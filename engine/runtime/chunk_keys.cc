@@ -27,7 +27,6 @@ ChunkKey RootKey(const PrefixIdentity& identity) {
                                         identity.scope.size(),
                                         ":",
                                         std::string(identity.scope),
-                                        identity.selected_tokens,
                                         identity.force_full_attention ? " full" : "");
   return Sha256(text.data(), text.size());
 }

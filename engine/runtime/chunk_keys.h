@@ -16,7 +16,6 @@ namespace keyhole {
 struct PrefixIdentity {
   std::string_view salt = {};   // of the engine: model, sizes, policy, ...
   std::string_view scope = {};  // of the request: who may share
-  std::int32_t selected_tokens = 0;
   bool force_full_attention = false;
 };
 

@@ -62,7 +62,6 @@ std::span<const ChunkKey> PrefixCache::KeysOf(const Sequence& sequence) {
     entry->second =
         ChunkKeys({.salt = settings_.salt,
                    .scope = request.cache_scope,
-                   .selected_tokens = SelectedTokens(rules, request.selection),
                    .force_full_attention = request.selection.force_full_attention},
                   sequence.tokens().first(static_cast<std::size_t>(n) * rules.chunk_size),
                   rules.chunk_size);

@@ -9,8 +9,9 @@
 
 namespace keyhole {
 
-// Source of the tail: attention/distances.h. In rectified positions the prompt's last `tail` tokens
-// are computed with the request's own profile, everything before with one for all requests.
+// Source of the tail: attention/distances.h. The prompt's last `tail` tokens are computed with the
+// request's own budget and, in rectified positions, its own profile; everything before as for all
+// requests.
 struct PrefixRules {
   std::int32_t chunk_size = 512;
   PositionMode positions = PositionMode::kNative;
@@ -18,23 +19,16 @@ struct PrefixRules {
   bool tail_reads_other_rows = false;  // than the same tokens in mid-prompt
   AttentionProfile default_profile = AttentionProfile::kRecall;
   AttentionProfile before_tail = AttentionProfile::kProse;
-  std::int32_t selected = 0;      // the budget of requests that name none
-  std::int32_t max_selected = 0;  // theirs is clamped to it
 };
 
-// The budget of the middle that a request's tokens are computed with.
-constexpr std::int32_t SelectedTokens(const PrefixRules& rules, const SelectionParams& selection) {
-  if (!selection.selected_tokens) return rules.selected;
-  return std::clamp(*selection.selected_tokens, 0, rules.max_selected);
-}
-
-// The prompt's first tokens whose rows are the same for every profile.
+// The prompt's first tokens whose rows are the same for every profile and budget.
 constexpr std::int32_t SharedTokens(const PrefixRules& rules,
                                     const SelectionParams& selection,
                                     std::int32_t prompt_len) {
   const bool one_profile = rules.positions == PositionMode::kNative ||
                            selection.profile.value_or(rules.default_profile) == rules.before_tail;
-  const bool whole_prompt = one_profile && !rules.tail_reads_other_rows;
+  const bool whole_prompt =
+      one_profile && !selection.selected_tokens && !rules.tail_reads_other_rows;
   return whole_prompt ? prompt_len : std::max(0, prompt_len - rules.tail);
 }
 

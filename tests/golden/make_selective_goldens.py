@@ -47,6 +47,7 @@ TINY_CASES = {
     "qwen2_recall": ("qwen2", 401, RECALL),
     "qwen3_recall": ("qwen3", 440, change(RECALL, proximity=1, probes=3, selected=40)),
     "qwen2_native": ("qwen2", 152, change(RECALL, rectified=False)),
+    "llama_budget": ("llama", 331, change(RECALL, tail_and_decode=Distances(24, 64, far_bias=0.5, local=24, budget=6))),
 }
 # name -> (index of the text, prompt length, settings)
 TEXT_CASES = {
@@ -111,7 +112,7 @@ def check_margins(name, model, logits):
 def settings_of(s):
     sizes = [s.initial, s.local, s.selected, s.chunk, s.proximity, s.probes, s.query_distance, s.tail]
     distances = [s.before.selected, s.before.initial, s.tail_and_decode.selected, s.tail_and_decode.initial]
-    distances.append(s.tail_and_decode.local)
+    distances += [min(s.tail_and_decode.local, s.local), min(s.tail_and_decode.budget, s.selected)]
     return {
         "settings": np.array(sizes + distances, np.int32),
         "far_bias": np.array([s.before.far_bias, s.tail_and_decode.far_bias], np.float32),
@@ -128,8 +129,8 @@ def describe(model, prompt, greedy, logits, columns):
     }
     if model.chosen:
         layers = sorted({0, model.config.n_layers // 2, model.config.n_layers - 1})
-        rows = [[step[layer] for layer in layers] for step in model.chosen]
-        result |= {"layers": np.array(layers, np.int32), "rows": np.array(rows, np.int32)}
+        rows = np.concatenate([step[layer] for step in model.chosen for layer in layers])
+        result |= {"layers": np.array(layers, np.int32), "rows": rows.astype(np.int32)}
     return result
 
 

@@ -14,12 +14,13 @@ from reference import Reference
 @dataclasses.dataclass(frozen=True)
 class Distances:
     """From a query to every selected and to every initial row; the bias is added to the logits of selected rows. `local`
-    bounds the local rows once more than the settings' own number of them precede the chunk."""
+    and `budget` bound the local and the selected rows once more than the settings' own local rows precede the chunk."""
 
     selected: int
     initial: int
     far_bias: float = 0.0
     local: int = 1 << 30
+    budget: int = 1 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,23 +80,23 @@ class SelectiveReference(Reference):
         logits = torch.einsum("kgpd,ktd->kgpt", self._grouped(probes), keys) / np.sqrt(self.config.head_dim)
         return torch.softmax(logits, -1).sum((0, 1)).amax(0).to(torch.float32)  # equal keys: equal scores
 
-    def _top_rows(self, scores):
-        """Indices of the `selected` best, ascending, after each score spread to its neighbours; ties to the smaller."""
+    def _top_rows(self, scores, budget):
+        """Indices of the `budget` best, ascending, after each score spread to its neighbours; ties to the smaller."""
         eps, n = self.settings.proximity, len(scores)
         pooled = np.array([scores[max(0, j - eps) : j + eps + 1].max() for j in range(n)])
-        rows = sorted(range(n), key=lambda j: (-pooled[j], j))[: self.settings.selected]
+        rows = sorted(range(n), key=lambda j: (-pooled[j], j))[:budget]
         last = pooled[rows].min()
         self.margin = min(self.margin, np.abs(pooled[pooled != last] - last).min(initial=np.inf) / last)
         return np.array(sorted(rows))
 
-    def _select(self, layer, q, middle):
-        """The rows of `middle` that queries q attend to."""
+    def _select(self, layer, q, middle, budget):
+        """The rows of `middle` that queries q attend to: at most `budget`."""
         s = self.settings
         if s.policy == "sink_recent":
             return middle[:0]
-        if s.policy == "full" or len(middle) <= s.selected:
+        if s.policy == "full" or len(middle) <= budget:
             return middle
-        rows = middle[self._top_rows(self._vote(q, self.keys[layer][:, middle]).numpy())]
+        rows = middle[self._top_rows(self._vote(q, self.keys[layer][:, middle]).numpy(), budget)]
         self.chosen[-1][layer] = rows
         return rows
 
@@ -122,12 +123,13 @@ class SelectiveReference(Reference):
         q = self._rotate(q, np.arange(self.length, self.length + q.shape[1]))
         return [self._logits(q, self._rotate(self.keys[layer][:, rows], rows)) for rows in parts]
 
-    def _local_rows(self, past, end):
+    def _sizes(self, past, end):
+        """-> (local rows, selected rows), each at most"""
         s = self.settings
         if past <= s.local or not s.rectified:
-            return s.local
+            return s.local, s.selected
         distances = s.tail_and_decode if end > self.prompt_len - s.tail else s.before
-        return min(s.local, distances.local)
+        return min(s.local, distances.local), min(s.selected, distances.budget)
 
     def _attention(self, x, layer):
         c, s = self.config, self.settings
@@ -136,9 +138,10 @@ class SelectiveReference(Reference):
         self.keys[layer] = torch.cat([self.keys[layer], self._heads(x, layer, "k", c.n_kv_heads)], 1)
         self.values[layer] = torch.cat([self.values[layer], self._heads(x, layer, "v", c.n_kv_heads)], 1)
 
-        local_begin = max(0, past - self._local_rows(past, past + n))
+        n_local, budget = self._sizes(past, past + n)
+        local_begin = max(0, past - n_local)
         initial = np.arange(min(s.initial, local_begin))
-        selected = self._select(layer, q, np.arange(len(initial), local_begin))
+        selected = self._select(layer, q, np.arange(len(initial), local_begin), budget)
         near = np.arange(local_begin, past + n)  # the local part and the chunk
         positions = self._rectified if s.rectified else self._native
         parts = positions(layer, q, initial, selected, near)

@@ -62,8 +62,6 @@ Simulation::Simulation(std::uint64_t seed) : seed_(seed), random_(seed) {
     chunking.long_prompt = static_cast<std::int32_t>(Draw(40));
     prefix_cache_.rules.tail_reads_other_rows = true;
   }
-  prefix_cache_.rules.selected = 5;
-  prefix_cache_.rules.max_selected = 10;
 
   FakeModelOptions model;
   model.positions = prefix_cache_.rules.positions;

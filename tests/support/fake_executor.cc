@@ -133,19 +133,21 @@ std::uint64_t FakeExecutor::RowKind(const SequenceSlice& slice, std::int32_t pos
                                            ? AttentionProfile::kPaper
                                            : AttentionProfile::kProse;
   std::uint64_t kind = 0;
+  const TokenRange chunk = ChunkOf(slice, position);
+  if (chunk.begin + chunk.count > slice.prompt_len - options_.tail) {
+    kind = 1000 * (1 + slice.request->selection.selected_tokens.value_or(-1));
+  }
   if (options_.positions == PositionMode::kRectified) {
     const auto own = slice.request->selection.profile.value_or(options_.default_profile);
-    kind = 1 + static_cast<std::uint64_t>(own_profile ? own : before_tail);
+    kind += 1 + static_cast<std::uint64_t>(own_profile ? own : before_tail);
   }
-  if (position >= slice.prompt_len) return kind + 20;  // of decode
-  const bool full = ChunkOf(slice, position).count == options_.chunking.chunk_size;
-  if (!full) kind += 10;  // of a chunk of another length
+  if (position >= slice.prompt_len) return kind + 20;           // of decode
+  if (chunk.count != options_.chunking.chunk_size) kind += 10;  // of a chunk of another length
   return kind;
 }
 
 std::vector<FakeExecutor::Row> FakeExecutor::ExpectedRows(const SequenceSlice& slice) const {
-  const SelectionParams& selection = slice.request->selection;
-  std::uint64_t state = Mix(selection.selected_tokens.value_or(-1), selection.force_full_attention);
+  std::uint64_t state = Mix(0, slice.request->selection.force_full_attention);
   for (const char c : slice.request->cache_scope) state = Mix(state, static_cast<unsigned char>(c));
   std::vector<Row> rows;
   for (std::int32_t position = 0; position < slice.kv_len + slice.q_len; ++position) {

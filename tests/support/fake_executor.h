@@ -26,8 +26,9 @@ struct FakeModelOptions {
   TokenId end_token = 257;
   std::int32_t page_size = 64;
   Chunking chunking = {};
-  // What the rows depend on beside the tokens before them: as in rectified positions, the request's
-  // own profile for the prompt's last `tail` tokens; native: no profile at all.
+  // What the rows depend on beside the tokens before them: in chunks that reach into the prompt's
+  // last `tail` tokens the request's own budget; for those tokens, in rectified positions, its own
+  // profile.
   PositionMode positions = PositionMode::kNative;
   AttentionProfile default_profile = AttentionProfile::kRecall;
   std::int32_t tail = 128;

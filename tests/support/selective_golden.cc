@@ -27,6 +27,7 @@ enum Place : std::size_t {
   kTailSelected,
   kTailInitial,
   kTailLocal,
+  kTailBudget,
 };
 
 class Comparison {
@@ -58,9 +59,10 @@ class Comparison {
     for (const SelectionRecord& record : records) {
       const std::vector<std::int32_t>& chosen = record.selection.selected;
       if (chosen.empty() || !std::ranges::binary_search(layers_, record.layer)) continue;
-      const std::size_t begin = chosen.size() * result_.selections++;
-      result_.other_selections += begin + chosen.size() > rows_.size() ||
-                                  !std::ranges::equal(chosen, rows_.subspan(begin, chosen.size()));
+      const auto rest = rows_.subspan(std::min(compared_rows_, rows_.size()));
+      result_.other_selections +=
+          !std::ranges::equal(chosen, rest.first(std::min(chosen.size(), rest.size())));
+      ++result_.selections;
       compared_rows_ += chosen.size();
     }
   }
@@ -101,7 +103,8 @@ RunnerOptions SelectiveOptions(const GoldenFile& golden, const SelectiveCase& c)
   distances.recall = {.selected = s[kTailSelected],
                       .initial = s[kTailInitial],
                       .far_bias = bias[1],
-                      .local = s[kTailLocal]};
+                      .local = s[kTailLocal],
+                      .budget = s[kTailBudget]};
   distances.tail = s[kTail];
   options.selection.query_distance = s[kQueryDistance];
   options.selection.proximity = s[kProximity];

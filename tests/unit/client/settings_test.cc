@@ -79,6 +79,8 @@ TEST(Settings, WrittenAnswersGetRoom) {
 
 TEST(Settings, RefuseWhatCannotBeMet) {
   EXPECT_TRUE(CheckSettings({}).ok());
+  EXPECT_TRUE(CheckSettings({.profiles = {"prose", "recall:64"}}).ok());
+  EXPECT_FALSE(CheckSettings({.profiles = {"prose", "recall:0"}}).ok());
   EXPECT_FALSE(CheckSettings({.questions = kMaxDiverse + 1}).ok());
   EXPECT_TRUE(CheckSettings({.facts = "look-alikes", .questions = kMaxLookAlikes}).ok());
   EXPECT_FALSE(CheckSettings({.questions = 4, .planted = 3}).ok());

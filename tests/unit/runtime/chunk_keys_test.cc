@@ -30,16 +30,14 @@ TEST(ChunkKeysTest, OnlyFullChunksHaveOne) {
   EXPECT_THAT(ChunkKeys({}, {}, 4), IsEmpty());
 }
 
-// hashlib.sha256(hashlib.sha256(b"4:salt5:scope7 full").digest() + struct.pack("<4i", 1, 2, 3, 4)),
+// hashlib.sha256(hashlib.sha256(b"4:salt5:scope full").digest() + struct.pack("<4i", 1, 2, 3, 4)),
 // then the same with that digest and 5 to 8.
 TEST(ChunkKeysTest, AreSha256OfTheChain) {
-  const auto keys = ChunkKeys(
-      {.salt = "salt", .scope = "scope", .selected_tokens = 7, .force_full_attention = true},
-      kTokens,
-      4);
+  const auto keys =
+      ChunkKeys({.salt = "salt", .scope = "scope", .force_full_attention = true}, kTokens, 4);
   ASSERT_THAT(keys, SizeIs(2));
-  EXPECT_EQ(Hex(keys[0]), "18c12334b22a5749f5813575e851089fc6b02f6e10287404a6ae1d7f7a0b46bd");
-  EXPECT_EQ(Hex(keys[1]), "1679d05f05b3f48e1b192f75168717477570de24f9182232a0562ac9eea8c0cf");
+  EXPECT_EQ(Hex(keys[0]), "a48788521d4dc847c58459b8ed3a931c89d8e2306eb6346613953c2cbd35c790");
+  EXPECT_EQ(Hex(keys[1]), "b3e2f55b5afafb275405c7e21e78210a2b4b01b781f20bf23d7f4f33e30d2ba6");
 }
 
 TEST(ChunkKeysTest, EverythingBeforeAChunkIsInItsKey) {
@@ -64,11 +62,9 @@ TEST(ChunkKeysTest, EverySettingMakesAnotherKey) {
       {.salt = "ab", .scope = "c"},
       {.salt = "a", .scope = "bc"},
       {.scope = "1"},
-      {.selected_tokens = 1},
-      {.selected_tokens = 2},
+      {.scope = " full"},
       {.force_full_attention = true},
-      {.scope = "1", .selected_tokens = 1},
-      {.scope = "", .selected_tokens = 11},
+      {.scope = "1", .force_full_attention = true},
   };
   std::set<ChunkKey> keys;
   for (const PrefixIdentity& identity : identities) {

@@ -16,10 +16,8 @@ using ::testing::ElementsAreArray;
 class PrefixCacheTest : public ::testing::Test {
  protected:
   static PrefixCacheSettings Settings() {
-    return {.page_size = 4,
-            .max_pages = 16,
-            .rules = {.chunk_size = 8, .selected = 512, .max_selected = 1000},
-            .salt = "salt"};
+    return {
+        .page_size = 4, .max_pages = 16, .rules = {.chunk_size = 8, .tail = 10}, .salt = "salt"};
   }
 
   std::unique_ptr<Sequence> Make(std::vector<TokenId> prompt, Request request = {}) {
@@ -106,11 +104,15 @@ TEST_F(PrefixCacheTest, ScopesAndSettingsThatChangeRowsShareNothing) {
   request = {};
   request.selection.force_full_attention = true;
   EXPECT_EQ(Serve(Prompt(20), request), 0);
-  request = {};
+}
+
+TEST_F(PrefixCacheTest, BudgetsShareAllButTheTail) {
+  Serve(Prompt(20));
+  Request request;
   request.selection.selected_tokens = 64;
-  EXPECT_EQ(Serve(Prompt(20), request), 0);
-  request.selection.selected_tokens = 512;  // what the server takes anyway
-  EXPECT_EQ(Serve(Prompt(20), request), 16);
+  EXPECT_EQ(Serve(Prompt(20), request), 8);  // the tail begins in the second chunk
+  request.selection.selected_tokens = 65;
+  EXPECT_EQ(Serve(Prompt(30), request), 16);
 }
 
 TEST_F(PrefixCacheTest, SettingsOfSamplingAndOutputDoNotMatter) {

@@ -5,11 +5,8 @@
 namespace keyhole {
 namespace {
 
-constexpr PrefixRules kRectified = {.chunk_size = 8,
-                                    .positions = PositionMode::kRectified,
-                                    .tail = 10,
-                                    .selected = 512,
-                                    .max_selected = 1000};
+constexpr PrefixRules kRectified = {
+    .chunk_size = 8, .positions = PositionMode::kRectified, .tail = 10};
 
 PrefixRules Native() {
   PrefixRules rules = kRectified;
@@ -80,13 +77,12 @@ TEST(PrefixRulesTest, TheRowBeforeAScoredTokenIsComputed) {
   EXPECT_EQ(ReusableChunks(Native(), request, 40), 4);
 }
 
-TEST(PrefixRulesTest, TheBudgetIsTheOneThatAttentionUses) {
-  SelectionParams selection;
-  EXPECT_EQ(SelectedTokens(kRectified, selection), 512);
-  selection.selected_tokens = 64;
-  EXPECT_EQ(SelectedTokens(kRectified, selection), 64);
-  selection.selected_tokens = 5000;
-  EXPECT_EQ(SelectedTokens(kRectified, selection), 1000);
+TEST(PrefixRulesTest, TheTailOfABudgetOfItsOwnIsNeverShared) {
+  Request request;
+  request.selection.selected_tokens = 64;
+  EXPECT_EQ(PublishableChunks(Native(), request, 42), 4);
+  EXPECT_EQ(PublishableChunks(Native(), request, 41), 3);
+  EXPECT_EQ(ReusableChunks(Native(), request, 41), 3);
 }
 
 }  // namespace

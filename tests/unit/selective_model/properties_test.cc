@@ -151,14 +151,13 @@ TEST_P(SelectiveModelTest, BudgetThatCoversTheMiddleEqualsFullAttention) {
   const Story story(0, 317, 6);
   SelectionParams everything;
   everything.force_full_attention = true;
-  SelectionParams large_budget;
-  large_budget.selected_tokens = 400;
   for (const PositionMode positions : {PositionMode::kNative, PositionMode::kRectified}) {
     RunnerOptions options = Options(positions);
     options.kv = KvType::kF32;
     const std::vector<float> chosen = PlayAlone(options, story);
     const std::vector<float> forced = PlayAlone(options, story, everything);
-    const std::vector<float> covered = PlayAlone(options, story, large_budget);
+    options.attention.sizes.selected = 400;
+    const std::vector<float> covered = PlayAlone(options, story);
     options.policy = "full";
     const std::vector<float> full = PlayAlone(options, story);
     EXPECT_LT(RelativeError(covered, full), 1e-4);
@@ -192,6 +191,10 @@ TEST_P(SelectiveModelTest, ProfileOfTheTailDecidesLocalRowsAndBudget) {
   wishes.selected_tokens = 7;
   PlayAlone(options, story, wishes);
   ASSERT_FALSE(records.empty());
+  for (const SelectionRecord& record : records) {
+    if (record.past > 64 + 8 + 16 && record.past < 288)
+      EXPECT_EQ(record.selection.n_selected(), 16);
+  }
   EXPECT_EQ(records.back().selection.local.size(), 64);
   EXPECT_EQ(records.back().selection.n_selected(), 7);
 }

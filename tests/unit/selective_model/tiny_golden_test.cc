@@ -42,7 +42,8 @@ INSTANTIATE_TEST_SUITE_P(
                       TinyCase{{"mistral_paper", "esa-exact"}, "mistral"},
                       TinyCase{{"qwen2_recall", "esa-exact"}, "qwen2"},
                       TinyCase{{"qwen3_recall", "esa-exact"}, "qwen3"},
-                      TinyCase{{"qwen2_native", "esa-exact", PositionMode::kNative}, "qwen2"}),
+                      TinyCase{{"qwen2_native", "esa-exact", PositionMode::kNative}, "qwen2"},
+                      TinyCase{{"llama_budget", "esa-exact"}, "llama"}),
     [](const auto& c) { return c.param.golden.name; });
 
 }  // namespace
