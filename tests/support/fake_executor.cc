@@ -132,8 +132,9 @@ std::uint64_t FakeExecutor::RowKind(const SequenceSlice& slice, std::int32_t pos
   const AttentionProfile before_tail = options_.default_profile == AttentionProfile::kPaper
                                            ? AttentionProfile::kPaper
                                            : AttentionProfile::kProse;
+  const bool answer = position >= slice.prompt_len;
+  const TokenRange chunk = answer ? TokenRange{position, 1} : ChunkOf(slice, position);
   std::uint64_t kind = 0;
-  const TokenRange chunk = ChunkOf(slice, position);
   if (chunk.begin + chunk.count > slice.prompt_len - options_.tail) {
     kind = 1000 * (1 + slice.request->selection.selected_tokens.value_or(-1));
   }
@@ -141,7 +142,7 @@ std::uint64_t FakeExecutor::RowKind(const SequenceSlice& slice, std::int32_t pos
     const auto own = slice.request->selection.profile.value_or(options_.default_profile);
     kind += 1 + static_cast<std::uint64_t>(own_profile ? own : before_tail);
   }
-  if (position >= slice.prompt_len) return kind + 20;           // of decode
+  if (answer) return kind + 20;
   if (chunk.count != options_.chunking.chunk_size) kind += 10;  // of a chunk of another length
   return kind;
 }

@@ -120,14 +120,14 @@ TEST(SelectiveAttentionTest, BudgetOfARequestIsClamped) {
                            {.sizes = kSizes, .max_selected = 100},
                            std::make_unique<RecordingPolicy>(&log, 0));
   TestSequence sequence = harness.MakeSequence(1, 64);
-  harness.Step(sequence, 1);
+  harness.Step(sequence, kSizes.local + 1);
   for (const std::int32_t wish : {50, 1000, -3}) {
     sequence.request.selection.selected_tokens = wish;
     harness.Step(sequence, 1);
   }
   std::vector<std::int32_t> budgets;
   for (const SelectionSizes& sizes : log.sizes) budgets.push_back(sizes.selected);
-  EXPECT_THAT(budgets, testing::ElementsAre(7, 50, 100, 0));
+  EXPECT_THAT(budgets, testing::ElementsAre(kSizes.selected, 50, 100, 0));
 }
 
 TEST(SelectiveAttentionTest, CountsSelectedRowsAndTime) {
