@@ -68,7 +68,7 @@ sanitize() {
   configure "$preset"
   cmake --build "build/$preset" -j "$(build_jobs)" --target "$@"
   for program in "$@"; do
-    "$(find "build/$preset/tests" -name "$program" -type f)" --gtest_brief=1 || status=1
+    timeout --verbose 900 "$(find "build/$preset/tests" -name "$program" -type f)" --gtest_brief=1 || status=1
   done
   return "$status"
 }
