@@ -153,8 +153,7 @@ absl::Status Validate(const EngineConfig& config) {
 std::vector<std::string> Describe(const EngineConfig& config) {
   std::vector<std::string> lines;
   DescribeModel(config.model, lines);
-  lines.push_back(
-      Line("kv.type", std::string_view(config.kv.type == KvType::kF32 ? "f32" : "bf16")));
+  lines.push_back(Line("kv.type", std::string_view(KvTypeName(config.kv.type))));
   lines.push_back(Line("kv.page_size", config.kv.page_size));
   lines.push_back(Line("kv.memory_bytes", config.kv.memory_bytes));
   lines.push_back(Line("kv.prefix_cache_bytes", config.kv.prefix_cache_bytes));

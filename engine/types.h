@@ -27,7 +27,19 @@ enum class PositionMode { kNative, kRectified };
 // Distances of the far rows in rectified positions; see attention/distances.h.
 enum class AttentionProfile { kRecall, kProse, kPaper };
 
-// Element type of the rows in KV pages.
-enum class KvType { kF32, kBF16 };
+// Element type of the rows in KV pages. Of int8 each head has a scale of its own.
+enum class KvType { kF32, kBF16, kInt8 };
+
+constexpr const char* KvTypeName(KvType type) {
+  switch (type) {
+    case KvType::kF32:
+      return "f32";
+    case KvType::kBF16:
+      return "bf16";
+    case KvType::kInt8:
+      break;
+  }
+  return "int8";
+}
 
 }  // namespace keyhole

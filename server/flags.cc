@@ -84,8 +84,9 @@ void AddContextFlags(CLI::App* app, EngineConfig* engine) {
       ->transform(AutoOrSize)
       ->default_str("auto")
       ->group(kGroup);
-  app->add_option("--kv-type", engine->kv.type, "f32 or bf16")
-      ->transform(OneOf<KvType>({{"f32", KvType::kF32}, {"bf16", KvType::kBF16}}))
+  app->add_option("--kv-type", engine->kv.type, "f32, bf16 or int8 (half the memory of bf16)")
+      ->transform(
+          OneOf<KvType>({{"f32", KvType::kF32}, {"bf16", KvType::kBF16}, {"int8", KvType::kInt8}}))
       ->group(kGroup);
   app->add_option("--chunk-size", engine->scheduler.chunk_size, "Prefill tokens of a step")
       ->group(kGroup);

@@ -236,7 +236,7 @@ void Metrics::OnModelLoaded(const ModelInfo& model,
              {"initial", absl::StrCat(model.selection.initial)},
              {"local", absl::StrCat(model.selection.local)},
              {"selected", absl::StrCat(model.selection.selected)},
-             {"kv_type", config.kv.type == KvType::kF32 ? "f32" : "bf16"},
+             {"kv_type", KvTypeName(config.kv.type)},
              {"page_size", absl::StrCat(config.kv.page_size)},
              {"chunk_size", absl::StrCat(config.scheduler.chunk_size)},
              {"max_context", absl::StrCat(model.max_context)}})

@@ -6,7 +6,7 @@
 
 namespace keyhole {
 
-// Row r lies at base + (r % capacity) * row_bytes: [n_kv_heads, head_dim] elements of the KV type.
+// Row r lies at base + (r % capacity) * row_bytes: n_kv_heads heads, as in pages.
 struct KeyRing {
   std::byte* base = nullptr;
   std::int32_t capacity = 0;

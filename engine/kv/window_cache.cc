@@ -6,7 +6,7 @@ namespace keyhole {
 namespace {
 
 std::size_t KeyBytes(const KvLayout& layout) {
-  return layout.kv_size() * ElementBytes(layout.type);
+  return layout.key_bytes();
 }
 
 std::size_t WindowBytes(const KvLayout& layout, std::int32_t capacity) {

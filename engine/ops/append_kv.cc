@@ -31,8 +31,8 @@ void AppendRows(const AppendKvParams& params, std::int32_t begin, std::int32_t e
     const std::int32_t slot = row % layout.page_size;
     std::byte* at = params.store->LayerRows(params.pages[row / layout.page_size], params.layer) +
                     static_cast<std::size_t>(slot) * layout.row_bytes();
-    StoreRow(layout.type, params.keys + i * n, n, at);
-    StoreRow(layout.type, params.values + i * n, n, at + n * ElementBytes(layout.type));
+    StoreHeads(layout, params.keys + i * n, at);
+    StoreHeads(layout, params.values + i * n, at + layout.key_bytes());
   }
 }
 

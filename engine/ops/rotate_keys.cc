@@ -26,7 +26,7 @@ void Check(const RotateKeysParams& params) {
 void RotateRow(const RotateKeysParams& params, std::int32_t row) {
   const KvLayout& layout = params.store->layout();
   const std::int32_t d = layout.head_dim;
-  const std::size_t head_bytes = d * ElementBytes(layout.type);
+  const std::size_t head_bytes = layout.head_bytes();
   const std::byte* from =
       params.store->LayerRows(params.pages[row / layout.page_size], params.layer) +
       static_cast<std::size_t>(row % layout.page_size) * layout.row_bytes();
@@ -35,9 +35,9 @@ void RotateRow(const RotateKeysParams& params, std::int32_t row) {
   std::array<float, kMaxHeadDim> key;
   std::array<float, kMaxHeadDim> rotated;
   for (std::int32_t head = 0; head < layout.n_kv_heads; ++head) {
-    LoadRow(layout.type, from + head * head_bytes, d, key.data());
+    LoadHead(layout.type, from + head * head_bytes, d, key.data());
     RotateHead(to_row, key.data(), rotated.data());
-    StoreRow(layout.type, rotated.data(), d, to + head * head_bytes);
+    StoreHead(layout.type, rotated.data(), d, to + head * head_bytes);
   }
 }
 

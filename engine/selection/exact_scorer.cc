@@ -44,7 +44,7 @@ void ExactScorer::LoadKey(const SelectionContext& context,
   const std::byte* at =
       parts_.store->LayerRows(context.pages[row / layout.page_size], context.layer) +
       static_cast<std::size_t>(row % layout.page_size) * layout.row_bytes();
-  LoadRow(layout.type, at, key.size(), key.data());
+  LoadHeads(layout, at, key.data());
   if (parts_.positions == PositionMode::kRectified) return;
   const auto d = static_cast<std::size_t>(parts_.head_dim);
   const std::size_t angle = static_cast<std::size_t>(row) * (d / 2);

@@ -134,7 +134,8 @@ TEST_F(ModelGoldenTest, F32EqualsTheReferenceAndFastModesStayNear) {
 
   const Mode bf16 = {"bf16 weights, bf16 KV", WeightMode::kBF16, KvType::kBF16};
   const Mode automatic = {"auto weights, bf16 KV", WeightMode::kAuto, KvType::kBF16};
-  for (const Mode& mode : {bf16, automatic}) {
+  const Mode int8 = {"auto weights, int8 KV", WeightMode::kAuto, KvType::kInt8};
+  for (const Mode& mode : {bf16, automatic, int8}) {
     const Comparison fast = Run(mode);
     Report(mode, fast);
     EXPECT_LT(static_cast<double>(fast.other_token.size()), 0.05 * fast.kl.size()) << mode.name;

@@ -1,9 +1,10 @@
-// Attention kernels for AVX-512 with BF16: many queries meet bf16 rows by products of pairs with
-// f32 sums, at twice the rate of f32. Queries and weights are rounded to bf16, as rows are already.
+// Attention kernels for AVX-512 with BF16: many queries meet rows of bf16 or int8 by products of
+// bf16 pairs with f32 sums, at twice the rate of f32. Queries, weights and what int8 codes stand
+// for are rounded to bf16.
 #include <immintrin.h>
 
-#include "engine/ops/cpu/attend_isa_avx512.h"
-#include "engine/ops/cpu/attend_many_impl.h"
+#include "engine/ops/cpu/attend_kernels.h"
+#include "engine/ops/cpu/vector_math.h"
 
 namespace keyhole {
 namespace {
@@ -17,16 +18,27 @@ inline __m512i Pair(__m256i low, __m256i high) {
                          _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
 }
 
-inline __m256i RoundToBf16(const float* in) {
-  return (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(in));
+// Word 2i from i, word 2i + 1 from 16 + i.
+inline __m512i Interleave() {
+  const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  return _mm512_or_si512(lanes,
+                         _mm512_slli_epi32(_mm512_add_epi32(lanes, _mm512_set1_epi32(16)), 16));
+}
+inline __m512i RoundToPairs(__m512 low, __m512 high, __m512i interleave) {
+  return _mm512_permutexvar_epi16(interleave, (__m512i)_mm512_cvtne2ps_pbh(high, low));
 }
 
-// Rows 2i and 2i + 1 of sixteen columns of f32 become row i of pairs, in place.
-void PackPairs(float* columns, int n_rows, ptrdiff_t row_size) {
-  for (int j = 0; j < n_rows; j += 2) {
-    const float* row = columns + j * row_size;
-    const __m256i high = j + 1 < n_rows ? RoundToBf16(row + row_size) : _mm256_setzero_si256();
-    _mm512_storeu_si512(columns + j / 2 * row_size, Pair(RoundToBf16(row), high));
+// Rows 2i and 2i + 1 of queries [head_dim, padded_lanes] become row i of pairs, in place.
+void PackQueries(float* queries, int head_dim, int padded_lanes) {
+  const __m512i interleave = Interleave();
+  for (int c = 0; c < head_dim; c += 2) {
+    const float* low = queries + static_cast<ptrdiff_t>(c) * padded_lanes;
+    float* out = queries + static_cast<ptrdiff_t>(c / 2) * padded_lanes;
+    for (int lane = 0; lane < padded_lanes; lane += kWidth) {
+      const __m512i pairs = RoundToPairs(
+          _mm512_loadu_ps(low + lane), _mm512_loadu_ps(low + padded_lanes + lane), interleave);
+      _mm512_storeu_si512(out + lane, pairs);
+    }
   }
 }
 
@@ -84,43 +96,142 @@ inline int Step(int column, int n_columns) {
   return n_columns - column >= kVectors * kWidth ? kVectors * kWidth : kWidth;
 }
 
-const uint32_t* KeyPairs(const AttendTile& t, int row) {
-  const int last = t.n_rows - 1;  // in place of those behind it, whose scores nobody reads
-  return reinterpret_cast<const uint32_t*>(t.keys[row < last ? row : last] + t.head_offset);
+inline __mmask16 MaskOf(int left) {
+  if (left <= 0) return 0;
+  return left >= kWidth ? 0xffff : static_cast<__mmask16>((1U << left) - 1);
+}
+
+template <class Element>
+inline float ScaleOf(const Element* head, int head_dim) {
+  float scale = 1;
+  if constexpr (kHasScale<Element>) __builtin_memcpy(&scale, head + head_dim, sizeof(scale));
+  return scale;
+}
+
+// Sixteen elements in bf16; zeros where the mask has none.
+inline __m256i LoadBf16(const Bf16* in, __mmask16 mask, float) {
+  return _mm256_maskz_loadu_epi16(mask, in);
+}
+inline __m256i LoadBf16(const Int8* in, __mmask16 mask, float scale) {
+  const __m512i codes = _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, in));
+  const __m512 values = _mm512_mul_ps(_mm512_cvtepi32_ps(codes), _mm512_set1_ps(scale));
+  return (__m256i)_mm512_cvtneps_pbh(values);
+}
+
+// Pairs of each row's keys: bf16 in place, int8 widened into t.rows.
+template <class Element>
+void FindKeys(const AttendTile& t, const uint32_t** keys) {
+  for (int j = 0; j < t.n_rows; ++j) {
+    const unsigned char* at = t.keys[j] + t.head_offset;
+    if constexpr (kHasScale<Element>) {
+      const auto* in = reinterpret_cast<const Element*>(at);
+      const float scale = ScaleOf(in, t.head_dim);
+      float* out = t.rows + j * t.padded_dim / 2;
+      for (int c = 0; c < t.padded_dim; c += kWidth) {
+        const __m256i values = LoadBf16(in + c, MaskOf(t.head_dim - c), scale);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + c / 2), values);
+      }
+      at = reinterpret_cast<const unsigned char*>(out);
+    }
+    keys[j] = reinterpret_cast<const uint32_t*>(at);
+  }
 }
 
 // scores = keys . queries^T
+template <class Element>
 void Score(const AttendTile& t) {
+  const uint32_t* keys[kAttendTileRows];
+  FindKeys<Element>(t, keys);
+  // In place of rows that are not there, whose scores nobody reads.
+  for (int j = t.n_rows; j % 4 != 0; ++j) keys[j] = keys[0];
   for (int column = 0; column < t.padded_lanes; column += Step(column, t.padded_lanes)) {
     for (int j = 0; j < t.n_rows; j += 4) {
-      const Product p = {
-          .a = {KeyPairs(t, j), KeyPairs(t, j + 1), KeyPairs(t, j + 2), KeyPairs(t, j + 3)},
-          .a_step = 1,
-          .b = t.queries,
-          .b_row = t.padded_lanes,
-          .depth = t.head_dim / 2,
-          .c = t.scores + static_cast<ptrdiff_t>(j) * t.padded_lanes,
-          .c_row = t.padded_lanes,
-          .scale = nullptr};
+      const Product p = {.a = {keys[j], keys[j + 1], keys[j + 2], keys[j + 3]},
+                         .a_step = 1,
+                         .b = t.queries,
+                         .b_row = t.padded_lanes,
+                         .depth = t.head_dim / 2,
+                         .c = t.scores + static_cast<ptrdiff_t>(j) * t.padded_lanes,
+                         .c_row = t.padded_lanes,
+                         .scale = nullptr};
       Multiply(p, column, t.padded_lanes);
     }
   }
 }
 
+// 2^x for x <= 0, relative error 1e-4: far below what rounding to bf16 does. 0 where x is far
+// below.
+inline __m512 PowerOfTwo(__m512 x) {
+  const __m512 clamped = _mm512_max_ps(x, _mm512_set1_ps(-1000));
+  const __m512 whole = _mm512_roundscale_ps(clamped, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 f = _mm512_sub_ps(clamped, whole);
+  // Least maximum of the relative error over [-1/2, 1/2] that makes 1 of 0: what was summed before
+  // is scaled by 2^0 again and again.
+  __m512 p = _mm512_set1_ps(5.50088655e-2F);
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.42210969e-1F));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93282935e-1F));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1));
+  return _mm512_scalef_ps(p, whole);
+}
+
+// Of row j in sixteen lanes; minus infinity in lanes that do not see it.
+template <bool kMasked>
+inline __m512 ScoresOf(const AttendTile& t, int lane, int j) {
+  const __m512 scores =
+      _mm512_loadu_ps(t.scores + static_cast<ptrdiff_t>(j) * t.padded_lanes + lane);
+  if constexpr (!kMasked) return scores;
+  const __mmask16 seen =
+      _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(t.visible + lane), _mm512_set1_epi32(j));
+  return _mm512_mask_mov_ps(_mm512_set1_ps(-__builtin_inff()), seen, scores);
+}
+
+// Scores [rows][lanes] become pairs of weights; the running maxima and sums of sixteen lanes
+// advance.
+template <bool kMasked>
+void SoftmaxLanes(const AttendTile& t, const AttendState& s, int lane) {
+  const __m512 infinity = _mm512_set1_ps(__builtin_inff());
+  const __m512 zero = _mm512_setzero_ps();
+  __m512 top = _mm512_sub_ps(zero, infinity);
+  for (int j = 0; j < t.n_rows; ++j) top = _mm512_max_ps(top, ScoresOf<kMasked>(t, lane, j));
+  const __m512 bias = _mm512_loadu_ps(t.bias + lane);
+  const __m512 old_max = _mm512_loadu_ps(s.max + lane);
+  top = _mm512_max_ps(old_max, _mm512_add_ps(top, bias));
+  // A lane that has seen nothing yet is shifted by nothing.
+  const __mmask16 any = _mm512_cmpneq_ps_mask(top, _mm512_sub_ps(zero, infinity));
+  const __m512 shift = _mm512_maskz_mov_ps(any, top);
+  const __m512 offset = _mm512_sub_ps(bias, shift);
+  const __m512i interleave = Interleave();
+  __m512 sum = zero;
+  for (int j = 0; j < t.n_rows; j += 2) {
+    const __m512 low = PowerOfTwo(_mm512_add_ps(ScoresOf<kMasked>(t, lane, j), offset));
+    __m512 high = zero;
+    if (j + 1 < t.n_rows)
+      high = PowerOfTwo(_mm512_add_ps(ScoresOf<kMasked>(t, lane, j + 1), offset));
+    sum = _mm512_add_ps(sum, _mm512_add_ps(low, high));
+    _mm512_storeu_si512(t.scores + static_cast<ptrdiff_t>(j / 2) * t.padded_lanes + lane,
+                        RoundToPairs(low, high, interleave));
+  }
+  const __m512 correction = PowerOfTwo(_mm512_sub_ps(old_max, shift));
+  _mm512_storeu_ps(s.max + lane, top);
+  _mm512_storeu_ps(s.sum + lane, _mm512_fmadd_ps(_mm512_loadu_ps(s.sum + lane), correction, sum));
+  _mm512_storeu_ps(t.correction + lane, correction);
+}
+
 // t.rows = pairs of values: of rows 2i and 2i + 1 in row i.
+template <class Element>
 void PairValues(const AttendTile& t) {
   for (int j = 0; j < t.n_rows; j += 2) {
-    const auto* low = reinterpret_cast<const uint16_t*>(t.values[j] + t.head_offset);
     const bool whole = j + 1 < t.n_rows;
+    const auto* low = reinterpret_cast<const Element*>(t.values[j] + t.head_offset);
     const auto* high =
-        whole ? reinterpret_cast<const uint16_t*>(t.values[j + 1] + t.head_offset) : low;
+        whole ? reinterpret_cast<const Element*>(t.values[j + 1] + t.head_offset) : low;
+    const float low_scale = ScaleOf(low, t.head_dim);
+    const float high_scale = ScaleOf(high, t.head_dim);
     float* out = t.rows + j / 2 * t.padded_dim;
     for (int c = 0; c < t.padded_dim; c += kWidth) {
-      const int left = t.head_dim - c;
-      const __mmask16 mask = left >= kWidth ? 0xffff : left <= 0 ? 0 : (1U << left) - 1;
-      _mm512_storeu_si512(out + c,
-                          Pair(_mm256_maskz_loadu_epi16(mask, low + c),
-                               _mm256_maskz_loadu_epi16(whole ? mask : 0, high + c)));
+      const __mmask16 mask = MaskOf(t.head_dim - c);
+      const __m256i above = whole ? LoadBf16(high + c, mask, high_scale) : _mm256_setzero_si256();
+      _mm512_storeu_si512(out + c, Pair(LoadBf16(low + c, mask, low_scale), above));
     }
   }
 }
@@ -144,28 +255,28 @@ void AddValues(const AttendTile& t, const AttendState& s) {
   }
 }
 
+template <class Element>
 void Run(const AttendTile& t, const AttendState& s) {
-  Score(t);
+  Score<Element>(t);
   for (int lane = 0; lane < t.padded_lanes; lane += kWidth) {
-    AttendMany<Avx512>::SoftmaxLanes(t, s, lane);
-    PackPairs(t.scores + lane, t.n_rows, t.padded_lanes);
+    if (t.visible == nullptr) {
+      SoftmaxLanes<false>(t, s, lane);
+    } else {
+      SoftmaxLanes<true>(t, s, lane);
+    }
   }
-  PairValues(t);
+  PairValues<Element>(t);
   AddValues(t, s);
-}
-
-void PackQueries(float* queries, int head_dim, int padded_lanes) {
-  for (int lane = 0; lane < padded_lanes; lane += kWidth) {
-    PackPairs(queries + lane, head_dim, padded_lanes);
-  }
 }
 
 }  // namespace
 
 AttendKernelSet AttendKernelsAvx512Bf16() {
   AttendKernelSet kernels = AttendKernelsAvx512();
-  kernels.bf16.many = Run;
+  kernels.bf16.many = Run<Bf16>;
   kernels.bf16.pack_queries = PackQueries;
+  kernels.int8.many = Run<Int8>;
+  kernels.int8.pack_queries = PackQueries;
   return kernels;
 }
 

@@ -153,15 +153,18 @@ struct AttendFew {
     }
   }
 
-  // Reads rows in place where their length is a whole number of vectors.
+  // Reads rows in place where their elements are their values and their length is a whole number
+  // of vectors.
   template <class Element, bool kKeys>
   static void FewPass(const AttendTile& t, const AttendState& s) {
     const unsigned char* const* from = kKeys ? t.keys : t.values;
     const unsigned char* at[kAttendTileRows] = {};
-    if (t.head_dim % kWidth == 0) {
-      for (int j = 0; j < t.n_rows; ++j) at[j] = from[j] + t.head_offset;
-      FewLanes<Element, kKeys>(t, s, at, t.head_dim);
-      return;
+    if constexpr (!kHasScale<Element>) {
+      if (t.head_dim % kWidth == 0) {
+        for (int j = 0; j < t.n_rows; ++j) at[j] = from[j] + t.head_offset;
+        FewLanes<Element, kKeys>(t, s, at, t.head_dim);
+        return;
+      }
     }
     AttendWiden<Isa>::template Widen<Element>(t, from, t.n_rows);
     for (int j = 0; j < t.n_rows; ++j) {

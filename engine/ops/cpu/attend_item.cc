@@ -31,7 +31,15 @@ struct Run {
   std::int32_t padded_lanes() const { return PadTo(lanes(), kLanePad); }
   std::int32_t padded_dim() const { return PadTo(layout().head_dim, kLanePad); }
   const AttendKernels& kernel() const {
-    return layout().type == KvType::kF32 ? kernels.f32 : kernels.bf16;
+    switch (layout().type) {
+      case KvType::kF32:
+        return kernels.f32;
+      case KvType::kBF16:
+        return kernels.bf16;
+      case KvType::kInt8:
+        break;
+    }
+    return kernels.int8;
   }
 };
 
@@ -45,7 +53,7 @@ void ResolveRows(const Run& run,
                  std::int32_t count,
                  RowPointers& out) {
   const KvLayout& layout = run.layout();
-  const std::size_t value_offset = layout.kv_size() * ElementBytes(layout.type);
+  const std::size_t value_offset = layout.key_bytes();
   const std::size_t row_bytes = layout.row_bytes();
   for (std::int32_t i = 0; i < count; ++i) {
     const std::int32_t row =
@@ -132,7 +140,7 @@ void PackQueryTile(const Run& run, const AttendPart& part) {
 void RunOneQuery(const Run& run, const AttendSpan& span) {
   const AttendPart& part = run.params.parts[span.part];
   const std::int32_t group = run.group();
-  const std::size_t head_bytes = run.layout().head_dim * ElementBytes(run.layout().type);
+  const std::size_t head_bytes = run.layout().head_bytes();
   PackOneQuery(run, part);
   RowPointers pointers[2];
   ResolveRows(run, part, span.first, TileRows(span, 0), pointers[0]);
@@ -172,7 +180,7 @@ bool MaskTile(const Run& run, const AttendPart& part, std::int32_t row, std::int
 
 void RunQueryTile(const Run& run, const AttendSpan& span) {
   const AttendPart& part = run.params.parts[span.part];
-  const std::size_t head_bytes = run.layout().head_dim * ElementBytes(run.layout().type);
+  const std::size_t head_bytes = run.layout().head_bytes();
   PackQueryTile(run, part);
   RowPointers rows;
   for (std::int32_t done = 0; done < span.count; done += rows.count) {

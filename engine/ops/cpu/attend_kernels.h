@@ -49,6 +49,7 @@ struct AttendKernels {
 struct AttendKernelSet {
   AttendKernels f32;
   AttendKernels bf16;
+  AttendKernels int8;
 };
 
 AttendKernelSet AttendKernelsPortable();

@@ -19,6 +19,9 @@ AttendKernelSet MakeAttendKernels() {
                   .pack_queries = nullptr},
           .bf16 = {.few = AttendFew<Isa>::template Run<Bf16>,
                    .many = AttendMany<Isa>::template Run<Bf16>,
+                   .pack_queries = nullptr},
+          .int8 = {.few = AttendFew<Isa>::template Run<Int8>,
+                   .many = AttendMany<Isa>::template Run<Int8>,
                    .pack_queries = nullptr}};
 }
 

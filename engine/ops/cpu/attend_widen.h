@@ -12,6 +12,13 @@ struct AttendWiden {
   using M = VectorMath<Isa>;
   static constexpr int kWidth = Isa::kWidth;
 
+  template <class Element>
+  static inline float ScaleOf(const Element* head, int head_dim) {
+    float scale = 1;
+    if constexpr (kHasScale<Element>) __builtin_memcpy(&scale, head + head_dim, sizeof(scale));
+    return scale;
+  }
+
   // t.rows = the head's elements of each row in f32, zeros behind head_dim and in rows up to
   // padded_rows.
   template <class Element>
@@ -19,9 +26,12 @@ struct AttendWiden {
     for (int j = 0; j < t.n_rows; ++j) {
       const Element* in = reinterpret_cast<const Element*>(from[j] + t.head_offset);
       float* out = t.rows + j * t.padded_dim;
+      const float scale = ScaleOf(in, t.head_dim);
       int c = 0;
-      for (; c + kWidth <= t.head_dim; c += kWidth) M::Store(out + c, M::Load(in + c));
-      for (; c < t.head_dim; ++c) out[c] = M::Scalar(in[c]);
+      for (; c + kWidth <= t.head_dim; c += kWidth) {
+        M::Store(out + c, M::Load(in + c) * M::Set(scale));
+      }
+      for (; c < t.head_dim; ++c) out[c] = M::Scalar(in[c]) * scale;
       for (; c < t.padded_dim; ++c) out[c] = 0;
     }
     for (int i = t.n_rows * t.padded_dim; i < padded_rows * t.padded_dim; ++i) t.rows[i] = 0;

@@ -12,8 +12,18 @@ struct Bf16 {
   uint16_t bits;
 };
 
-// Vectors of float, int32_t, uint32_t and uint16_t. One by one, since the compiler takes no vector
-// size from a template's parameter everywhere.
+// Codes of a head, whose scale follows them.
+struct Int8 {
+  int8_t code;
+};
+
+template <class Element>
+inline constexpr bool kHasScale = false;
+template <>
+inline constexpr bool kHasScale<Int8> = true;
+
+// Vectors of float, int32_t, uint32_t, uint16_t and int8_t. One by one, since the compiler takes no
+// vector size from a template's parameter everywhere.
 template <int kWidth>
 struct VectorTypes;
 
@@ -23,6 +33,7 @@ struct VectorTypes<4> {
   typedef int32_t I __attribute__((vector_size(16)));
   typedef uint32_t U __attribute__((vector_size(16)));
   typedef uint16_t H __attribute__((vector_size(8)));
+  typedef int8_t B __attribute__((vector_size(4)));
 };
 
 template <>
@@ -31,6 +42,7 @@ struct VectorTypes<8> {
   typedef int32_t I __attribute__((vector_size(32)));
   typedef uint32_t U __attribute__((vector_size(32)));
   typedef uint16_t H __attribute__((vector_size(16)));
+  typedef int8_t B __attribute__((vector_size(8)));
 };
 
 template <>
@@ -39,6 +51,7 @@ struct VectorTypes<16> {
   typedef int32_t I __attribute__((vector_size(64)));
   typedef uint32_t U __attribute__((vector_size(64)));
   typedef uint16_t H __attribute__((vector_size(32)));
+  typedef int8_t B __attribute__((vector_size(16)));
 };
 
 template <class Isa>
@@ -48,6 +61,7 @@ struct VectorMath {
   using I = typename VectorTypes<kWidth>::I;
   using U = typename VectorTypes<kWidth>::U;
   using H = typename VectorTypes<kWidth>::H;
+  using B = typename VectorTypes<kWidth>::B;
 
   static inline V Set(float x) { return x - V{}; }
 
@@ -60,6 +74,11 @@ struct VectorMath {
     H h;
     __builtin_memcpy(&h, p, sizeof(h));
     return reinterpret_cast<V>(__builtin_convertvector(h, U) << 16);
+  }
+  static inline V Load(const Int8* p) {
+    B b;
+    __builtin_memcpy(&b, p, sizeof(b));
+    return __builtin_convertvector(b, V);
   }
   static inline I LoadInt(const int32_t* p) {
     I v;
@@ -75,6 +94,8 @@ struct VectorMath {
     __builtin_memcpy(&value, &bits, sizeof(value));
     return value;
   }
+
+  static inline float Scalar(Int8 x) { return x.code; }
 
   static inline float First(V v) { return v[0]; }
   static inline V Max(V a, V b) { return a > b ? a : b; }

@@ -10,6 +10,7 @@
 #include "engine/kv/kv_layout.h"
 #include "engine/ops/cuda/kernels/digest_place.h"
 #include "engine/ops/cuda/kernels/row_place.h"
+#include "engine/ops/op_check.h"
 
 namespace keyhole::cuda {
 
@@ -30,7 +31,9 @@ struct DevicePageTable {
   std::int32_t n = 0;
 };
 
-constexpr Element ElementOf(KvType type) {
+// Throws std::logic_error for int8, which the kernels cannot read.
+inline Element ElementOf(KvType type) {
+  CheckOp(type != KvType::kInt8, "cuda", "there are no kernels for int8 rows");
   return type == KvType::kF32 ? Element::kF32 : Element::kBF16;
 }
 
@@ -45,7 +48,7 @@ inline RowPlace KeysIn(const KvPages& pages) {
 
 inline RowPlace ValuesIn(const KvPages& pages) {
   RowPlace place = KeysIn(pages);
-  place.base += pages.layout.kv_size() * ElementBytes(pages.layout.type);
+  place.base += pages.layout.key_bytes();
   return place;
 }
 

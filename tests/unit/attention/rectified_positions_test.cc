@@ -98,7 +98,7 @@ TEST_P(RectifiedPositionsTest, ChunksAndDecodeEqualTheFormulas) {
           return specification.Rows(AttentionProfile::kRecall, past, i);
         };
         EXPECT_LT(LargestStepError(shape, sequence, rows_of, type),
-                  type == KvType::kF32 ? 3e-5 : 1e-2)
+                  type == KvType::kF32 ? 3e-5 : 3e-2)
             << q_len << " after " << past << ", head_dim " << shape.head_dim;
       }
     }
@@ -150,12 +150,12 @@ TEST(RectifiedSequencesTest, SequenceInABatchEqualsItAlone) {
   const std::vector<std::vector<std::int32_t>> steps = {{40, 40, 1, 1, 1}, {30, 1, 1, 1, 7}};
   std::vector<std::vector<std::vector<float>>> alone(2);
   for (std::size_t s = 0; s < 2; ++s) {
-    AttentionHarness harness = MakeHarness(KvType::kBF16);
+    AttentionHarness harness = MakeHarness(KvType::kInt8);
     TestSequence sequence = harness.MakeSequence(s + 1, 200);
     for (const std::int32_t q_len : steps[s]) alone[s].push_back(harness.Step(sequence, q_len));
   }
   for (const int n_threads : {1, 2, 3}) {
-    AttentionHarness harness = MakeHarness(KvType::kBF16, n_threads);
+    AttentionHarness harness = MakeHarness(KvType::kInt8, n_threads);
     TestSequence a = harness.MakeSequence(1, 200);
     TestSequence b = harness.MakeSequence(2, 200);
     for (std::size_t step = 0; step < steps[0].size(); ++step) {
@@ -167,7 +167,7 @@ TEST(RectifiedSequencesTest, SequenceInABatchEqualsItAlone) {
 }
 
 TEST(RectifiedSequencesTest, WindowIsFilledAgainFromThePages) {
-  for (const KvType type : {KvType::kF32, KvType::kBF16}) {
+  for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kInt8}) {
     AttentionHarness keeps = MakeHarness(type);
     AttentionHarness drops = MakeHarness(type);
     TestSequence kept = keeps.MakeSequence(1, 200);

@@ -107,13 +107,16 @@ TEST_P(LlamaTest, EveryInstructionSetEqualsTheReference) {
 
 TEST_P(LlamaTest, FastFormatsStayNearTheReference) {
   for (const WeightMode weights : {WeightMode::kBF16, WeightMode::kInt8, WeightMode::kAuto}) {
-    RunnerOptions options;
-    options.weights = weights;
-    options.kv = KvType::kBF16;
-    const std::unique_ptr<ModelRunner> runner = Runner(options);
-    ASSERT_NE(runner, nullptr);
-    const double limit = weights == WeightMode::kInt8 ? 0.06 : 0.01;
-    EXPECT_LT(RmsError(Run(*runner, ids_.size())), limit) << static_cast<int>(weights);
+    for (const KvType kv : {KvType::kBF16, KvType::kInt8}) {
+      RunnerOptions options;
+      options.weights = weights;
+      options.kv = kv;
+      const std::unique_ptr<ModelRunner> runner = Runner(options);
+      ASSERT_NE(runner, nullptr);
+      const double limit = weights == WeightMode::kInt8 ? 0.06 : kv == KvType::kInt8 ? 0.03 : 0.01;
+      EXPECT_LT(RmsError(Run(*runner, ids_.size())), limit)
+          << static_cast<int>(weights) << ", " << KvTypeName(kv);
+    }
   }
 }
 

@@ -109,6 +109,51 @@ TEST_P(AppendKvTest, RefusesRowsOutsideThePageTable) {
   EXPECT_THROW(AppendKv(device, params), std::logic_error);
 }
 
+// One row of one head of 8 in int8, read back.
+std::vector<float> ThroughInt8(const std::vector<float>& key) {
+  Device device(1);
+  const KvLayout layout = {
+      .n_layers = 1, .n_kv_heads = 1, .head_dim = 8, .page_size = 16, .type = KvType::kInt8};
+  const auto store = HostStore::Create(layout, 1).value();
+  const std::vector<float> zeros(8, 0.0F);
+  const std::vector<PageId> pages = {0};
+  const AppendKvParams params[] = {{store.get(), 0, pages, 3, 1, zeros.data(), key.data()}};
+  AppendKv(device, params);
+  const std::byte* at = store->LayerRows(0, 0) + 3 * layout.row_bytes() + layout.key_bytes();
+  float scale = 0;
+  std::memcpy(&scale, at + 8, sizeof(scale));
+  std::vector<float> values;
+  for (int i = 0; i < 8; ++i) {
+    values.push_back(scale * static_cast<float>(std::to_integer<std::int8_t>(at[i])));
+  }
+  return values;
+}
+
+TEST(AppendKvInt8Test, HalfAStepIsTheLargestError) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal(0, 5);
+  for (int turn = 0; turn < 100; ++turn) {
+    std::vector<float> key(8);
+    float top = 0;
+    for (float& x : key) {
+      x = normal(random);
+      top = std::max(top, std::fabs(x));
+    }
+    const std::vector<float> values = ThroughInt8(key);
+    for (int i = 0; i < 8; ++i) EXPECT_NEAR(values[i], key[i], top / 254 * 1.0001F);
+  }
+}
+
+TEST(AppendKvInt8Test, ZerosStayAndWhatIsNotFiniteIsFound) {
+  EXPECT_THAT(ThroughInt8({0, -0.0F, 0, 0, 0, 0, 0, 0}), testing::Each(0.0F));
+  EXPECT_THAT(ThroughInt8({1e-42F, 0, 0, 0, 0, 0, 0, 0}),
+              testing::Each(testing::FloatNear(0, 1e-41F)));
+  for (const float bad :
+       {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    EXPECT_THAT(ThroughInt8({1, 2, bad, 3, 4, 5, 6, 7}), testing::Each(testing::IsNan()));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types,
                          AppendKvTest,
                          testing::Values(KvType::kF32, KvType::kBF16),

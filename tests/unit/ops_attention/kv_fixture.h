@@ -13,6 +13,7 @@
 #include "engine/device/cpu_features.h"
 #include "engine/ops/append_kv.h"
 #include "engine/ops/attend_rows.h"
+#include "engine/ops/cpu/store_row.h"
 
 namespace keyhole {
 
@@ -52,8 +53,26 @@ struct KvSequence {
     Device device(1);
     const AppendKvParams params[] = {{store.get(), 0, pages, 0, n, k.data(), v.data()}};
     AppendKv(device, params);
-    for (float& x : k) x = RoundTo(layout.type, x);
-    for (float& x : v) x = RoundTo(layout.type, x);
+    for (std::int32_t row = 0; row < n; ++row) Round(row);
+  }
+
+  // AppendKv's own test shows that int8 codes are the nearest ones.
+  void Round(std::int32_t row) {
+    const KvLayout& layout = store->layout();
+    const std::size_t n = layout.kv_size();
+    float* key = k.data() + row * n;
+    float* value = v.data() + row * n;
+    if (layout.type == KvType::kInt8) {
+      const std::byte* at = store->LayerRows(pages[row / layout.page_size], 0) +
+                            row % layout.page_size * layout.row_bytes();
+      LoadHeads(layout, at, key);
+      LoadHeads(layout, at + layout.key_bytes(), value);
+      return;
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+      key[i] = RoundTo(layout.type, key[i]);
+      value[i] = RoundTo(layout.type, value[i]);
+    }
   }
 
   std::int32_t n_rows;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <stdexcept>
 
 #include "tests/unit/ops_attention/kv_fixture.h"
@@ -17,7 +18,7 @@ class RotateKeysTest : public testing::TestWithParam<KvType> {
   static constexpr std::int32_t kCapacity = 80;
   static constexpr std::int32_t kDim = 24;
 
-  RotateKeysTest() : ring_bytes_(kCapacity * layout_.kv_size() * ElementBytes(layout_.type)) {
+  RotateKeysTest() : ring_bytes_(kCapacity * layout_.key_bytes()) {
     for (std::int32_t row = 0; row < kRows; ++row) {
       for (std::int32_t c = 0; c < kDim / 2; ++c) {
         cos_.push_back(static_cast<float>(std::cos(row * Frequency(c))));
@@ -29,18 +30,23 @@ class RotateKeysTest : public testing::TestWithParam<KvType> {
   static double Frequency(std::int32_t c) { return std::pow(10000.0, -2.0 * c / kDim); }
 
   RotateKeysParams Params(RowRange rows) {
-    return {
-        .store = kv_.store.get(),
-        .layer = 0,
-        .pages = kv_.pages,
-        .rows = rows,
-        .table = {cos_.data(), sin_.data()},
-        .ring = {ring_bytes_.data(), kCapacity, layout_.kv_size() * ElementBytes(layout_.type)}};
+    return {.store = kv_.store.get(),
+            .layer = 0,
+            .pages = kv_.pages,
+            .rows = rows,
+            .table = {cos_.data(), sin_.data()},
+            .ring = {ring_bytes_.data(), kCapacity, layout_.key_bytes()}};
   }
 
   float KeyInRing(std::int32_t row, std::size_t i) {
     const std::byte* at = Params({}).ring.Row(row);
     if (layout_.type == KvType::kF32) return reinterpret_cast<const float*>(at)[i];
+    if (layout_.type == KvType::kInt8) {
+      const std::byte* head = at + i / kDim * layout_.head_bytes();
+      float scale = 0;
+      std::memcpy(&scale, head + kDim, sizeof(scale));
+      return scale * static_cast<float>(std::to_integer<std::int8_t>(head[i % kDim]));
+    }
     const auto bits = reinterpret_cast<const std::uint16_t*>(at)[i];
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
   }
@@ -68,7 +74,10 @@ class RotateKeysTest : public testing::TestWithParam<KvType> {
 
 TEST_P(RotateKeysTest, EqualsTheFormula) {
   RotateKeys(device_, Params({13, 90}));
-  const double tolerance = GetParam() == KvType::kF32 ? 1e-6 : 0x1p-8;
+  const double tolerance = GetParam() == KvType::kF32 ? 1e-6
+                           : GetParam() == KvType::kBF16
+                               ? 0x1p-8
+                               : 7.0 / 254;  // half a step of a large head
   for (std::int32_t row = 13; row < 90; ++row) {
     for (std::size_t i = 0; i < layout_.kv_size(); ++i) {
       const double expected = Expected(row, i);
@@ -100,10 +109,8 @@ TEST_P(RotateKeysTest, RefusesRowsThatDoNotFit) {
 
 INSTANTIATE_TEST_SUITE_P(Types,
                          RotateKeysTest,
-                         testing::Values(KvType::kF32, KvType::kBF16),
-                         [](const auto& test) {
-                           return test.param == KvType::kF32 ? "f32" : "bf16";
-                         });
+                         testing::Values(KvType::kF32, KvType::kBF16, KvType::kInt8),
+                         [](const auto& test) { return KvTypeName(test.param); });
 
 }  // namespace
 }  // namespace keyhole

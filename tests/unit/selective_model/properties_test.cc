@@ -192,8 +192,8 @@ TEST_P(SelectiveModelTest, ProfileOfTheTailDecidesLocalRowsAndBudget) {
   PlayAlone(options, story, wishes);
   ASSERT_FALSE(records.empty());
   for (const SelectionRecord& record : records) {
-    if (record.past > 64 + 8 + 16 && record.past < 288)
-      EXPECT_EQ(record.selection.n_selected(), 16);
+    if (record.past <= 64 + 8 + 16 || record.past >= 288) continue;
+    EXPECT_EQ(record.selection.n_selected(), 16);
   }
   EXPECT_EQ(records.back().selection.local.size(), 64);
   EXPECT_EQ(records.back().selection.n_selected(), 7);
