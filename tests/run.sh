@@ -11,7 +11,7 @@ LOGS=build/test-logs
 HERE=
 # What the sanitizers look at: all that a client or a file can reach and that builds without LibTorch; all that has threads.
 # Not the service tests under TSan: Debian's gRPC is not instrumented, and what hides its false alarms hides ours, too.
-ASAN_PROGRAMS=(unit_batch unit_kv_pages unit_kv_store unit_model_files unit_request unit_runtime unit_sampling unit_scheduler
+ASAN_PROGRAMS=(unit_batch unit_kv_pages unit_kv_store unit_model_files unit_request unit_residency unit_runtime unit_sampling unit_scheduler
   unit_server unit_tokenizer simulation)
 TSAN_PROGRAMS=(unit_device unit_runtime unit_server simulation)
 

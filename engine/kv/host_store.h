@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -13,13 +14,19 @@
 
 namespace keyhole {
 
-// Reserves address space for every page at once; physical memory grows with the pages in use.
+// Reserves address space for every page at once; physical memory grows with the pages in use,
+// unless it is pinned.
 // Thread: the executor writes rows; the address computations are const and safe anywhere.
 class HostStore {
  public:
   // Errors: INVALID_ARGUMENT for a layout without rows; those of PageMemory::Reserve.
   static absl::StatusOr<std::unique_ptr<HostStore>> Create(const KvLayout& layout,
                                                            std::int32_t n_pages);
+
+  // All pages at once, in memory that an accelerator reads and writes where the system grants it.
+  // Errors: as Create; RESOURCE_EXHAUSTED if there is not so much memory.
+  static absl::StatusOr<std::unique_ptr<HostStore>> CreatePinned(const KvLayout& layout,
+                                                                 std::int32_t n_pages);
 
   // First row of `layer` in `page`; page_size rows follow, layout().row_bytes() apart.
   std::byte* LayerRows(PageId page, std::int32_t layer) const {
@@ -31,6 +38,8 @@ class HostStore {
 
   const KvLayout& layout() const { return layout_; }
   std::int32_t n_pages() const { return memory_.n_pages(); }
+  bool pinned() const { return memory_.pinned(); }
+  const std::string& why_pageable() const { return memory_.why_pageable(); }
 
  private:
   HostStore(const KvLayout& layout, PageMemory memory)

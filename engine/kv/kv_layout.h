@@ -40,6 +40,10 @@ struct KvLayout {
   constexpr std::size_t offset(std::int32_t layer, std::int32_t slot) const {
     return layer * layer_bytes() + slot * row_bytes();
   }
+  // Rows of all pages in the order of their addresses: row n lies n * row_bytes() from the first.
+  constexpr std::int32_t row_number(PageId page, std::int32_t layer, std::int32_t slot) const {
+    return (page * n_layers + layer) * page_size + slot;
+  }
 };
 
 constexpr std::int32_t PagesForTokens(std::int64_t n_tokens, std::int32_t page_size) {

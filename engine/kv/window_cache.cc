@@ -9,21 +9,24 @@ std::size_t KeyBytes(const KvLayout& layout) {
   return layout.key_bytes();
 }
 
+}  // namespace
+
 std::size_t WindowBytes(const KvLayout& layout, std::int32_t capacity) {
   return KeyBytes(layout) * static_cast<std::size_t>(capacity) * layout.n_layers;
 }
 
-}  // namespace
+KeyWindow::KeyWindow(const KvLayout& layout, std::int32_t capacity, std::byte* memory)
+    : capacity_(capacity), row_bytes_(KeyBytes(layout)), held_(layout.n_layers), memory_(memory) {}
 
 KeyWindow::KeyWindow(const KvLayout& layout, std::int32_t capacity)
-    : capacity_(capacity),
-      row_bytes_(KeyBytes(layout)),
-      held_(layout.n_layers),
-      memory_(std::make_unique_for_overwrite<std::byte[]>(WindowBytes(layout, capacity))) {}
+    : KeyWindow(layout, capacity, nullptr) {
+  own_ = std::make_unique_for_overwrite<std::byte[]>(WindowBytes(layout, capacity));
+  memory_ = own_.get();
+}
 
 KeyRing KeyWindow::Ring(std::int32_t layer) const {
   const std::size_t layer_bytes = row_bytes_ * static_cast<std::size_t>(capacity_);
-  return {memory_.get() + static_cast<std::size_t>(layer) * layer_bytes, capacity_, row_bytes_};
+  return {memory_ + static_cast<std::size_t>(layer) * layer_bytes, capacity_, row_bytes_};
 }
 
 RowRange KeyWindow::Advance(std::int32_t layer, RowRange rows, std::int32_t fresh) {

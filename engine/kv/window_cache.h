@@ -19,6 +19,8 @@ namespace keyhole {
 class KeyWindow {
  public:
   KeyWindow(const KvLayout& layout, std::int32_t capacity);
+  // In memory of WindowBytes that outlives it, the device's perhaps.
+  KeyWindow(const KvLayout& layout, std::int32_t capacity, std::byte* memory);
 
   KeyRing Ring(std::int32_t layer) const;
 
@@ -31,8 +33,12 @@ class KeyWindow {
   std::int32_t capacity_;
   std::size_t row_bytes_;
   std::vector<RowRange> held_;  // per layer
-  std::unique_ptr<std::byte[]> memory_;
+  std::unique_ptr<std::byte[]> own_;
+  std::byte* memory_;
 };
+
+// Of one sequence's window, all layers.
+std::size_t WindowBytes(const KvLayout& layout, std::int32_t capacity);
 
 // Memory: bytes_per_sequence() for each open window, touched as it fills.
 // Owner: attention. Thread: executor only.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/ops/probe_span.h"
 #include "engine/ops/rotate_head.h"
 
 namespace keyhole {
@@ -13,9 +14,8 @@ void MakeProbes(const SelectionContext& context,
   const std::int32_t d = context.head_dim;
   const std::int32_t out_heads = rule.sum_groups ? rule.n_kv_heads : context.n_heads;
   const std::int32_t group = context.n_heads / out_heads;
-  const bool means = rule.probes > 0 && context.q_len > rule.single_queries;
-  const std::int32_t span = means ? (context.q_len + rule.probes - 1) / rule.probes : 1;
-  probes.n_probes = (context.q_len + span - 1) / span;
+  const std::int32_t span = ProbeSpan(context.q_len, rule.probes, rule.single_queries);
+  probes.n_probes = ProbeCount(context.q_len, span);
   probes.n_heads = out_heads;
   probes.values.assign(static_cast<std::size_t>(probes.n_probes) * out_heads * d, 0.0F);
   const Rotation to_distance = RotationTo(rope, d, rule.distance);

@@ -5,6 +5,7 @@
 #include "engine/device/device_copy.h"
 #include "engine/device/event.h"
 #include "engine/device/gpu.h"
+#include "engine/device/graph.h"
 #include "engine/device/pinned_buffer.h"
 #include "engine/device/stream.h"
 
@@ -33,6 +34,13 @@ absl::StatusOr<bool> Event::Done() const { return NoCuda(); }
 absl::Status Event::Synchronize() const { return NoCuda(); }
 absl::StatusOr<float> Event::MillisecondsSince(const Event&) const { return NoCuda(); }
 void Event::Destroy::operator()(CUevent_st*) const {}
+
+absl::StatusOr<Graph> Graph::Capture(const Stream&, absl::FunctionRef<absl::Status()>) {
+  return NoCuda();
+}
+absl::Status Graph::Update(const Stream&, absl::FunctionRef<absl::Status()>) { return NoCuda(); }
+absl::Status Graph::Launch(const Stream&) const { return NoCuda(); }
+void Graph::Destroy::operator()(CUgraphExec_st*) const {}
 
 absl::StatusOr<PinnedBuffer> PinnedBuffer::Allocate(std::size_t bytes) {
   PinnedBuffer buffer;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/ops/cuda/check_rows.h"
 #include "engine/ops/cuda/kernels/append_digests.h"
 #include "engine/ops/op_check.h"
 
@@ -12,16 +13,8 @@ namespace {
 constexpr std::string_view kOp = "cuda AppendDigests";
 
 void Check(const DigestMap& map, const AppendDigestsParams& params, const DigestLayout& layout) {
-  CheckOp(params.store.base != nullptr, kOp, "null store");
-  const DigestLayout& own = params.store.layout;
-  CheckOp(own.n_groups == layout.n_groups && own.rank == layout.rank, kOp, "layouts differ");
-  CheckOp(own.rank % 4 == 0 && own.page_size % kDigestBlockTokens == 0, kOp, "odd layout");
-  CheckOp(map.slot >= 0 && map.slot < own.n_slots, kOp, "no such slot");
-  CheckOp(params.first >= 0 && params.n_tokens >= 0 &&
-              std::int64_t{params.first} + params.n_tokens <=
-                  std::int64_t{params.pages.n} * own.page_size,
-          kOp,
-          "rows leave the page table");
+  CheckStore(kOp, params.store, layout, map.slot);
+  CheckRows(kOp, params.first, params.n_tokens, params.pages.n_rows(params.store.layout.page_size));
 }
 
 }  // namespace

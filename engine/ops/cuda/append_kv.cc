@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/ops/cuda/check_rows.h"
 #include "engine/ops/cuda/kernels/append_kv.h"
 #include "engine/ops/op_check.h"
 
@@ -12,16 +13,9 @@ namespace {
 constexpr std::string_view kOp = "cuda AppendKv";
 
 void Check(std::int32_t layer, const AppendKvParams& params, const KvLayout& layout) {
-  CheckOp(params.store.base != nullptr, kOp, "null store");
-  const KvLayout& own = params.store.layout;
-  CheckOp(own.kv_size() == layout.kv_size() && own.type == layout.type, kOp, "layouts differ");
+  CheckStore(kOp, params.store, layout, layer);
   CheckOp(layout.kv_size() % 8 == 0, kOp, "kv_size is not a multiple of 8");
-  CheckOp(layer >= 0 && layer < own.n_layers, kOp, "no such layer");
-  CheckOp(params.first >= 0 && params.n_tokens >= 0 &&
-              std::int64_t{params.first} + params.n_tokens <=
-                  std::int64_t{params.pages.n} * own.page_size,
-          kOp,
-          "rows leave the page table");
+  CheckRows(kOp, params.first, params.n_tokens, params.pages.n_rows(params.store.layout.page_size));
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ void CheckPart(const AttendParams& params, const AttendPartParams& part) {
   CheckOp(part.values.base == nullptr || part.values.capacity > 0, kOp, "a ring has no room");
   if (RowsOf(part) == 0 || !reads_pages) return;
   CheckOp(params.store.base != nullptr, kOp, "null store");
-  const std::int64_t room = std::int64_t{params.pages.n} * params.store.layout.page_size;
+  const std::int64_t room = params.pages.n_rows(params.store.layout.page_size);
   CheckOp(part.rows != nullptr || (part.range.begin >= 0 && part.range.end <= room),
           kOp,
           "a range leaves the page table");

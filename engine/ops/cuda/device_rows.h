@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "engine/kv/digest_layout.h"
 #include "engine/kv/key_ring.h"
@@ -29,6 +30,8 @@ struct DigestPages {
 struct DevicePageTable {
   const PageId* ids = nullptr;
   std::int32_t n = 0;
+
+  std::int64_t n_rows(std::int32_t page_size) const { return std::int64_t{n} * page_size; }
 };
 
 // Throws std::logic_error for int8, which the kernels cannot read.
@@ -57,6 +60,18 @@ inline RowPlace RowsIn(const KeyRing& ring) {
   return {.base = reinterpret_cast<unsigned char*>(ring.base),
           .row_bytes = static_cast<std::int64_t>(ring.row_bytes),
           .capacity = ring.capacity};
+}
+
+// Rows by their numbers over all pages and layers (KvLayout::row_number), as attention takes
+// gathered ones: a ring that no number goes around.
+inline KeyRing KeysByNumber(const KvPages& pages) {
+  return {pages.base, std::numeric_limits<std::int32_t>::max(), pages.layout.row_bytes()};
+}
+
+inline KeyRing ValuesByNumber(const KvPages& pages) {
+  KeyRing ring = KeysByNumber(pages);
+  ring.base += pages.layout.kv_size() * ElementBytes(pages.layout.type);
+  return ring;
 }
 
 inline DigestPlace DigestsIn(const DigestPages& pages) {

@@ -1,8 +1,10 @@
 #include "engine/ops/cuda/gather_rows.h"
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
+#include "engine/ops/cuda/check_rows.h"
 #include "engine/ops/cuda/kernels/gather_rows.h"
 #include "engine/ops/op_check.h"
 
@@ -14,6 +16,9 @@ constexpr std::string_view kOp = "cuda GatherRows";
 // Of all sequences: each has 32 KB on their way, a bus of 55 GB/s and 2 us holds 110 KB. More would
 // only take multiprocessors from other work.
 constexpr std::int32_t kBlocks = 64;
+
+// No ring of rows is larger: a plain array.
+constexpr std::int32_t kAnyRow = std::numeric_limits<std::int32_t>::max();
 
 }  // namespace
 
@@ -30,10 +35,8 @@ void GatherRows(std::int32_t layer,
   CheckOp(args.row_bytes > 0 && args.row_bytes % 16 == 0, kOp, "rows are not whole pieces");
   std::vector<GatherSequence> table;
   for (const GatherRowsParams& params : sequences) {
-    const KvLayout& own = params.store.layout;
-    CheckOp(params.store.base != nullptr && params.n >= 0, kOp, "null store");
-    CheckOp(own.row_bytes() == layout.row_bytes(), kOp, "layouts differ");
-    CheckOp(layer >= 0 && layer < own.n_layers, kOp, "no such layer");
+    CheckStore(kOp, params.store, layout, layer);
+    CheckOp(params.n >= 0, kOp, "a negative number of rows");
     args.max_rows = std::max(args.max_rows, params.n);
     table.push_back({.from = KeysIn(params.store),
                      .pages = params.pages.ids,
@@ -43,6 +46,29 @@ void GatherRows(std::int32_t layer,
                      .to = reinterpret_cast<unsigned char*>(params.to)});
   }
   args.sequences = workspace.Upload<GatherSequence>(table);
+  CheckLaunch(LaunchGatherRows(args, workspace.stream().handle()), kOp);
+}
+
+void GatherNumberedRows(const NumberedRowsParams& params, Workspace& workspace) {
+  if (params.n == 0) return;
+  CheckOp(params.row_bytes > 0 && params.row_bytes % 16 == 0, kOp, "rows are not whole pieces");
+  CheckOp(params.from != nullptr && params.to != nullptr && params.rows != nullptr &&
+              params.targets != nullptr && params.n > 0,
+          kOp,
+          "null argument");
+  const GatherSequence sequence = {
+      .from = {.base = reinterpret_cast<unsigned char*>(const_cast<std::byte*>(params.from)),
+               .row_bytes = static_cast<std::int64_t>(params.row_bytes),
+               .capacity = kAnyRow},
+      .rows = params.rows,
+      .slots = params.targets,
+      .n = params.n,
+      .to = reinterpret_cast<unsigned char*>(params.to)};
+  const GatherRowsArgs args = {.sequences = workspace.Upload<GatherSequence>({&sequence, 1}),
+                               .n_sequences = 1,
+                               .max_rows = params.n,
+                               .row_bytes = static_cast<std::int32_t>(params.row_bytes),
+                               .max_blocks = kBlocks};
   CheckLaunch(LaunchGatherRows(args, workspace.stream().handle()), kOp);
 }
 

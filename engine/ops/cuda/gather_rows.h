@@ -24,4 +24,16 @@ void GatherRows(std::int32_t layer,
                 std::span<const GatherRowsParams> sequences,
                 Workspace& workspace);
 
+// The same by numbers over all pages and layers (KvLayout::row_number).
+struct NumberedRowsParams {
+  const std::byte* from = nullptr;        // row 0, in pinned host memory
+  std::byte* to = nullptr;                // row 0 of where they go, device
+  std::size_t row_bytes = 0;              // a multiple of 16
+  const std::int32_t* rows = nullptr;     // [n], device
+  const std::int32_t* targets = nullptr;  // [n], device: row rows[i] goes to row targets[i]
+  std::int32_t n = 0;
+};
+
+void GatherNumberedRows(const NumberedRowsParams& params, Workspace& workspace);
+
 }  // namespace keyhole::cuda

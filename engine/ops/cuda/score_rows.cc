@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/ops/cuda/check_rows.h"
 #include "engine/ops/cuda/kernels/score_spans.h"
 #include "engine/ops/op_check.h"
 
@@ -14,18 +15,16 @@ constexpr std::string_view kOp = "cuda ScoreRows";
 void Check(const ScoreSettings& settings,
            const ScoreRowsParams& params,
            const DigestLayout& layout) {
-  CheckOp(params.store.base != nullptr, kOp, "null store");
-  const DigestLayout& own = params.store.layout;
-  CheckOp(own.n_groups == layout.n_groups && own.rank == layout.rank, kOp, "layouts differ");
-  CheckOp(own.rank % 4 == 0 && own.page_size % kDigestBlockTokens == 0, kOp, "odd layout");
-  CheckOp(settings.slot >= 0 && settings.slot < own.n_slots, kOp, "no such slot");
-  CheckOp(settings.n_heads > 0 && settings.n_heads % own.n_groups == 0,
+  CheckStore(kOp, params.store, layout, settings.slot);
+  CheckOp(settings.n_heads > 0 && settings.n_heads % layout.n_groups == 0,
           kOp,
           "n_heads is not a multiple of n_groups");
-  CheckOp(params.rows.empty() || (params.rows.begin >= 0 &&
-                                  params.rows.end <= std::int64_t{params.pages.n} * own.page_size),
-          kOp,
-          "candidates leave the page table");
+  if (!params.rows.empty()) {
+    CheckRows(kOp,
+              params.rows.begin,
+              params.rows.size(),
+              params.pages.n_rows(params.store.layout.page_size));
+  }
   CheckOp(params.n_probes > 0, kOp, "no probes");
 }
 

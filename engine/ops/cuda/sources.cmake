@@ -4,8 +4,12 @@ set(cuda_launchers
   append_kv.cc
   attend_plan.cc
   attend_rows.cc
+  check_rows.cc
+  compress_queries.cc
   gather_rows.cc
   max_pool.cc
+  rotate_keys.cc
+  row_gatherer.cc
   row_ops.cc
   sampling.cc
   score_rows.cc
@@ -18,8 +22,10 @@ set(cuda_kernels
   kernels/attend_few.cu
   kernels/attend_many.cu
   kernels/attend_merge.cu
+  kernels/compress_queries.cu
   kernels/gather_rows.cu
   kernels/max_pool.cu
+  kernels/rotate_keys.cu
   kernels/row_ops.cu
   kernels/sampling.cu
   kernels/score_rows.cu

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <functional>
 
+#include "cuda_runtime_api.h"
+
 namespace cuda_emulation {
 
 struct Index {
@@ -24,6 +26,10 @@ void SetOrder(Order order);
 
 // Runs `kernel` for every thread of every block. REQUIRES: a block is whole warps along x.
 void RunGrid(Index grid, unsigned n_threads, const std::function<void()>& kernel);
+
+// Does the work of a stream: at once, or each time the graph that captures it is launched. Returns
+// a cudaError_t.
+cudaError_t Queue(cudaStream_t stream, std::function<void()> work);
 
 void SyncBlock();
 

@@ -1,13 +1,29 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <utility>
+#include <vector>
 
 #include "cuda_runtime.h"
 
 using cuda_emulation::Call;
+using cuda_emulation::Queue;
 using cuda_emulation::TakeFailure;
 
-struct CUstream_st {};
+using Captured = std::vector<std::function<void()>>;
+
+struct CUstream_st {
+  bool captures = false;
+  bool invalid = false;  // the capture met what cannot be captured
+  Captured captured = {};
+};
+struct CUgraph_st {
+  Captured work;
+};
+struct CUgraphExec_st {
+  Captured work;
+};
 struct CUevent_st {
   std::chrono::steady_clock::time_point time;
 };
@@ -31,6 +47,13 @@ cudaError_t Take(void** data, std::size_t bytes) {
   return cudaSuccess;
 }
 
+// What a capture does not allow.
+cudaError_t Refuse(cudaStream_t stream) {
+  if (!stream->captures) return cudaSuccess;
+  stream->invalid = true;
+  return cudaErrorStreamCaptureUnsupported;
+}
+
 cudaError_t Give(void* data) {
   if (data == nullptr) return cudaSuccess;
   void* memory = static_cast<char*>(data) - kHeader;
@@ -40,6 +63,15 @@ cudaError_t Give(void* data) {
 }
 
 }  // namespace
+
+cudaError_t cuda_emulation::Queue(cudaStream_t stream, std::function<void()> work) {
+  if (stream == nullptr || !stream->captures) {
+    work();
+  } else {
+    stream->captured.push_back(std::move(work));
+  }
+  return cudaSuccess;
+}
 
 const char* cudaGetErrorName(cudaError_t error) {
   return error == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaError";
@@ -68,7 +100,10 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   delete stream;
   return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return Failure(Call::kSynchronize); }
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  const cudaError_t refused = Refuse(stream);
+  return refused != cudaSuccess ? refused : Failure(Call::kSynchronize);
+}
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = new CUevent_st;
@@ -93,17 +128,49 @@ cudaError_t cudaHostAlloc(void** data, std::size_t bytes, unsigned) {
   return failure != cudaSuccess ? failure : Take(data, bytes);
 }
 cudaError_t cudaFreeHost(void* data) { return Give(data); }
-cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t) {
+cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream) {
+  if (const cudaError_t refused = Refuse(stream); refused != cudaSuccess) return refused;
   const cudaError_t failure = Failure(Call::kMalloc);
   return failure != cudaSuccess ? failure : Take(data, bytes);
 }
 cudaError_t cudaFreeAsync(void* data, cudaStream_t) { return Give(data); }
 cudaError_t cudaMemcpyAsync(
-    void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  std::memmove(to, from, bytes);
+    void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+  return Queue(stream, [=] { std::memmove(to, from, bytes); });
+}
+cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
+  return Queue(stream, [=] { std::memset(to, value, bytes); });
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  *stream = {.captures = true};
   return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t) {
-  std::memset(to, value, bytes);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  const bool invalid = stream->invalid;
+  *graph = invalid ? nullptr : new CUgraph_st{std::move(stream->captured)};
+  *stream = {};
+  return invalid ? cudaErrorStreamCaptureInvalidated : cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  *exec = new CUgraphExec_st{graph->work};
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec,
+                                cudaGraph_t graph,
+                                cudaGraphExecUpdateResultInfo*) {
+  if (exec->work.size() != graph->work.size()) return cudaErrorGraphExecUpdateFailure;
+  exec->work = graph->work;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+  for (const std::function<void()>& work : exec->work) work();
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
   return cudaSuccess;
 }

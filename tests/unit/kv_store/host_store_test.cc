@@ -98,5 +98,17 @@ TEST(HostStoreTest, RefusesSizesThatAreZeroOrTooLarge) {
   EXPECT_EQ(large.status().code(), absl::StatusCode::kResourceExhausted);
 }
 
+TEST(HostStoreTest, PinnedPagesAreOrdinaryOnesWhereNothingCanBePinned) {
+  const KvLayout layout = SmallLayout();
+  auto store = HostStore::CreatePinned(layout, 3);
+  ASSERT_TRUE(store.ok()) << store.status();
+  EXPECT_EQ((*store)->pinned(), (*store)->why_pageable().empty());
+  std::memset((*store)->LayerRows(0, 0), 1, 3 * layout.page_bytes());
+  (*store)->Discard(0);
+  EXPECT_EQ((*store)->LayerRows(1, 0)[0], std::byte{1});
+  EXPECT_EQ(HostStore::CreatePinned(layout, 0).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(HostStore::CreatePinned({}, 3).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
 }  // namespace
 }  // namespace keyhole

@@ -92,6 +92,9 @@ T atomicAdd(T* at, T x) {
 
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __float2int_rn(float x) { return static_cast<int>(std::lrint(x)); }
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fsub_rn(float a, float b) { return a - b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
 inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
 inline int __dp4a(int a, int b, int c) {
   for (int i = 0; i < 32; i += 8) {
@@ -119,6 +122,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
   if (const int error = cuda_emulation::TakeFailure(cuda_emulation::Call::kLaunch); error != 0) {
     return static_cast<cudaError_t>(error);
   }
-  cuda_emulation::RunGrid({grid.x, grid.y, grid.z}, config->blockDim.x, [&] { kernel(args...); });
-  return cudaSuccess;
+  return cuda_emulation::Queue(config->stream, [=, n_threads = config->blockDim.x] {
+    cuda_emulation::RunGrid({grid.x, grid.y, grid.z}, n_threads, [&] { kernel(args...); });
+  });
 }
