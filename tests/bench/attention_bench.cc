@@ -3,19 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <numeric>
 #include <random>
-#include <string>
 #include <string_view>
 #include <vector>
 
 #include "engine/ops/append_kv.h"
 #include "engine/ops/attend_rows.h"
+#include "tests/support/bench.h"
 
 namespace keyhole {
 namespace {
@@ -36,12 +34,6 @@ struct Case {
   std::int32_t q_len = 1;
   std::int32_t depth = 0;  // rows before the queries
   Rows rows = Rows::kAll;  // all of them, or one in eight as selection would gather them
-};
-
-struct Options {
-  bool check = false;
-  int threads = 0;
-  CpuLevel level = DetectCpuLevel();
 };
 
 class Bench {
@@ -133,28 +125,6 @@ class Bench {
   AttendWorkspace workspace_;
 };
 
-struct Seconds {
-  double median = 0;
-  double best = 0;
-};
-
-// Of some runs.
-Seconds Measure(Bench& bench, bool once) {
-  using Clock = std::chrono::steady_clock;
-  bench.Run();  // touches all memory
-  std::vector<double> seconds;
-  double total = 0;
-  while (total < 0.3 || seconds.size() < 3) {
-    const Clock::time_point start = Clock::now();
-    bench.Run();
-    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
-    total += seconds.back();
-    if (once) break;
-  }
-  std::nth_element(seconds.begin(), seconds.begin() + seconds.size() / 2, seconds.end());
-  return {seconds[seconds.size() / 2], *std::min_element(seconds.begin(), seconds.end())};
-}
-
 std::vector<Case> Cases(bool check) {
   std::vector<Case> cases;
   const std::vector<std::int32_t> depths =
@@ -169,46 +139,29 @@ std::vector<Case> Cases(bool check) {
   return cases;
 }
 
-absl::Status Parse(int argc, char** argv, Options& options) {
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view arg = argv[i];
-    if (arg == "--check") {
-      options.check = true;
-    } else if (arg.starts_with("--threads=")) {
-      options.threads = std::atoi(argv[i] + 10);
-    } else if (arg.starts_with("--level=")) {
-      const absl::StatusOr<CpuLevel> level = ParseCpuLevel(arg.substr(8));
-      if (!level.ok()) return level.status();
-      options.level = *level;
-    } else {
-      return absl::InvalidArgumentError(
-          "usage: attention_bench [--check] [--threads=N] [--level=L]");
-    }
-  }
-  return absl::OkStatus();
-}
-
 int Main(int argc, char** argv) {
-  Options options;
-  if (const absl::Status status = Parse(argc, argv, options); !status.ok()) {
-    fmt::print(stderr, "{}\n", status.ToString());
+  const absl::StatusOr<KernelBenchOptions> options = ParseKernelBench(argc, argv);
+  if (!options.ok()) {
+    fmt::print(stderr, "{}\n", options.status().ToString());
     return 2;
   }
-  Device device(options.threads, options.level);
-  for (const Case& c : Cases(options.check)) {
+  Device device(options->threads, options->level);
+  for (const Case& c : Cases(options->check)) {
+    const std::string_view phase = c.q_len == 1 ? "decode" : "prefill";
+    if (!phase.starts_with(options->only)) continue;
     Bench bench(c, device);
-    const Seconds seconds = Measure(bench, options.check);
+    const RunSeconds seconds = MeasureRuns([&] { bench.Run(); }, options->check);
     fmt::print(
         R"({{"bench": "attention", "model": "{}", "phase": "{}", "rows": "{}", "depth": {}, )"
         R"("q_len": {}, "level": "{}", "threads": {}, "seconds": {:.3e}, "best_seconds": {:.3e}, "gb_per_s": {:.2f}, )"
         R"("gflop_per_s": {:.2f}}})"
         "\n",
         c.model.name,
-        c.q_len == 1 ? "decode" : "prefill",
+        phase,
         c.rows == Rows::kAll ? "all" : "scattered",
         c.depth,
         c.q_len,
-        CpuLevelName(options.level),
+        CpuLevelName(options->level),
         device.pool().n_threads(),
         seconds.median,
         seconds.best,

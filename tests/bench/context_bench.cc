@@ -1,14 +1,10 @@
 // Time of one decode step and one prefill chunk against the length of what precedes them: one JSON
 // line a case, with the share of each stage and the bytes it must read.
-//
-// The context is filled with copies of a short prefill's pages. Selection, fetching and attention
-// do their full work on it: every row and every digest lies in memory of its own.
-#include <absl/functional/function_ref.h>
+// The context is synthetic: tests/support/long_context.h.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -16,12 +12,10 @@
 #include <utility>
 #include <vector>
 
-#include "engine/digest_setup.h"
-#include "engine/model/weight_source.h"
-#include "engine/selection/policy_registry.h"
-#include "engine/selection_setup.h"
+#include "engine/engine_config.h"
 #include "engine/status_macros.h"
-#include "tests/support/model_runner.h"
+#include "tests/support/bench.h"
+#include "tests/support/long_context.h"
 
 namespace keyhole {
 namespace {
@@ -32,20 +26,6 @@ struct Options {
   std::int32_t steps = 16;  // decode steps of a case
   std::int32_t chunks = 5;  // prefill chunks of a case
 };
-
-double Median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
-
-// Ordinary text is not needed: the work hardly depends on the tokens.
-std::vector<TokenId> SomeTokens(std::int64_t count, std::int64_t vocab_size) {
-  std::vector<TokenId> tokens;
-  for (std::int64_t i = 0; i < count; ++i) {
-    tokens.push_back(static_cast<TokenId>((i * 7919 + 13) % vocab_size));
-  }
-  return tokens;
-}
 
 // Seconds of the stages of one step; `total` is wall time.
 struct Stages {
@@ -61,18 +41,13 @@ struct Stages {
 
 class ContextBench {
  public:
-  ContextBench(const Options& options,
-               const AttentionSettings& attention,
-               std::unique_ptr<ModelRunner> runner)
-      : options_(options), attention_(attention), runner_(std::move(runner)) {}
+  ContextBench(const Options& options, std::unique_ptr<LongContext> context)
+      : options_(options), context_(std::move(context)), runner_(&context_->runner()) {}
 
   absl::Status Fill() {
-    const std::int32_t longest = *std::ranges::max_element(options_.depths);
-    base_ = runner_->AddSequence(longest);
-    const std::int32_t first = std::min(longest, attention_.sizes.local + chunk());
-    KEYHOLE_RETURN_IF_ERROR(
-        runner_->Prefill(base_, SomeTokens(first, runner_->vocab_size())).status());
-    if (longest > first) runner_->Repeat(base_, longest);
+    RunnerSequence longest;
+    longest.capacity = *std::ranges::max_element(options_.depths);
+    KEYHOLE_ASSIGN_OR_RETURN(base_, context_->Fill(longest.capacity, longest));
     return absl::OkStatus();
   }
 
@@ -92,7 +67,8 @@ class ContextBench {
   absl::Status Prefill(std::int32_t depth) {
     const std::int32_t before = std::max(0, depth - chunk());
     const std::int32_t capacity = depth + chunk();
-    const std::int32_t sequence = Fork(before, capacity, capacity + attention_.distances.tail);
+    const std::int32_t sequence =
+        Fork(before, capacity, capacity + context_->attention().distances.tail);
     const std::vector<TokenId> tokens = SomeTokens(chunk(), runner_->vocab_size());
     if (depth > before) KEYHOLE_RETURN_IF_ERROR(Time(sequence, tokens).status());
     std::vector<Stages> steps;
@@ -120,10 +96,10 @@ class ContextBench {
 
   absl::StatusOr<Stages> Time(std::int32_t sequence, std::span<const TokenId> tokens) {
     const StepTimings before = runner_->timings();
-    const auto start = std::chrono::steady_clock::now();
-    KEYHOLE_RETURN_IF_ERROR(runner_->Prefill(sequence, tokens).status());
+    absl::Status status;
     Stages stages;
-    stages.total = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    stages.total = SecondsOf([&] { status = runner_->Prefill(sequence, tokens).status(); });
+    KEYHOLE_RETURN_IF_ERROR(status);
     const StepTimings& after = runner_->timings();
     stages.linear = after.linear_seconds - before.linear_seconds;
     const double selection = after.selection_seconds - before.selection_seconds;
@@ -191,36 +167,19 @@ class ContextBench {
   }
 
   const Options& options_;
-  AttentionSettings attention_;
-  std::unique_ptr<ModelRunner> runner_;
+  std::unique_ptr<LongContext> context_;
+  ModelRunner* runner_;
   std::int32_t base_ = 0;
 };
 
 absl::Status Run(const Options& options) {
   const EngineConfig& config = options.engine;
-  KEYHOLE_ASSIGN_OR_RETURN(const std::shared_ptr<const WeightSource> source,
-                           OpenModel(config.model.path, {}));
-  KEYHOLE_ASSIGN_OR_RETURN(const PolicyTraits traits, FindSelectionPolicy(config.selection.policy));
-  RunnerOptions runner_options;
-  runner_options.weights = config.model.weights;
-  runner_options.kv = config.kv.type;
-  runner_options.n_threads = config.threads;
-  runner_options.chunk_size = config.scheduler.chunk_size;
-  runner_options.page_size = config.kv.page_size;
-  runner_options.policy = config.selection.policy;
-  KEYHOLE_ASSIGN_OR_RETURN(
-      runner_options.attention,
-      ResolveAttention(config, traits, source->config(), PositionMode::kRectified));
-  runner_options.selection =
-      ResolvePolicyParts(config.selection, traits, source->config(), PositionMode::kRectified);
-  KEYHOLE_ASSIGN_OR_RETURN(runner_options.selection.maps,
-                           LoadDigestMaps(config, traits, source, nullptr));
   const std::int32_t longest = *std::ranges::max_element(options.depths);
-  runner_options.n_tokens =
+  const std::int32_t n_tokens =
       longest + static_cast<std::int32_t>(options.depths.size()) *
                     (2 * config.scheduler.chunk_size + options.steps + config.kv.page_size);
-  KEYHOLE_ASSIGN_OR_RETURN(auto runner, ModelRunner::Create(source, runner_options));
-  ContextBench bench(options, runner_options.attention, std::move(runner));
+  KEYHOLE_ASSIGN_OR_RETURN(auto context, LongContext::Create(config, n_tokens));
+  ContextBench bench(options, std::move(context));
   KEYHOLE_RETURN_IF_ERROR(bench.Fill());
   for (const std::int32_t depth : options.depths) {
     KEYHOLE_RETURN_IF_ERROR(bench.Decode(depth));

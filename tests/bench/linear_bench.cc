@@ -156,26 +156,6 @@ void RunShape(const Options& options, std::string_view format, const Shape& shap
   }
 }
 
-// The rate at which all threads together read memory.
-void RunMemory(const Options& options) {
-  Device device(options.n_threads);
-  constexpr std::int64_t kPart = 1 << 20;
-  constexpr std::int64_t kParts = 256;
-  std::vector<std::uint64_t> memory(kParts * kPart / 8, 1);
-  std::vector<std::uint64_t> sums(kParts);
-  const double seconds = Measure(options, [&](std::int64_t) {
-    device.pool().ParallelFor(kParts, [&](std::int64_t part) {
-      std::uint64_t sum = 0;
-      for (std::int64_t i = 0; i < kPart / 8; ++i) sum += memory[part * kPart / 8 + i];
-      sums[part] = sum;
-    });
-  });
-  fmt::print(R"({{"bench":"memory_read","threads":{},"gb_per_s":{:.2f}}})"
-             "\n",
-             device.pool().n_threads(),
-             static_cast<double>(kParts * kPart) / seconds * 1e-9);
-}
-
 bool ParseOption(std::string_view argument, Options& options) {
   const std::size_t equals = argument.find('=');
   const std::string_view name = argument.substr(0, equals);
@@ -204,7 +184,6 @@ int Run(int argc, char** argv) {
     fmt::print(stderr, "unknown option {}\n", argv[i]);
     return 2;
   }
-  if (!options.check) RunMemory(options);
   const std::span<const Shape> shapes =
       options.check ? std::span<const Shape>(kCheckShapes) : std::span<const Shape>(kShapes);
   for (const Shape& shape : shapes) {

@@ -9,7 +9,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -19,6 +18,7 @@
 
 #include "engine/model/weight_source.h"
 #include "engine/status_macros.h"
+#include "tests/support/bench.h"
 #include "tests/support/model_runner.h"
 
 namespace keyhole {
@@ -34,27 +34,12 @@ struct Options {
   std::int32_t decode_tokens = 32;
 };
 
-double SecondsOf(absl::FunctionRef<void()> work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 absl::StatusOr<WeightMode> ParseMode(const std::string& name) {
   if (name == "auto") return WeightMode::kAuto;
   if (name == "bf16") return WeightMode::kBF16;
   if (name == "f32") return WeightMode::kF32;
   if (name == "int8") return WeightMode::kInt8;
   return absl::InvalidArgumentError("a mode is auto, bf16, f32 or int8");
-}
-
-// Ordinary text is not needed: the work does not depend on the tokens.
-std::vector<TokenId> SomeTokens(std::int64_t count, std::int64_t vocab_size) {
-  std::vector<TokenId> tokens;
-  for (std::int64_t i = 0; i < count; ++i) {
-    tokens.push_back(static_cast<TokenId>((i * 7919 + 13) % vocab_size));
-  }
-  return tokens;
 }
 
 class ModeBench {

@@ -4,15 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
-#include <functional>
 #include <memory>
 #include <numeric>
 #include <random>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -21,6 +17,7 @@
 #include "engine/ops/max_pool.h"
 #include "engine/ops/score_rows.h"
 #include "engine/ops/top_k.h"
+#include "tests/support/bench.h"
 
 namespace keyhole {
 namespace {
@@ -44,21 +41,9 @@ constexpr Case kCases[] = {{"decode vote", 3, 32, 9, 1, ScoreRule::kVote},
                            {"prefill uniform", 1, 64, 1, 512, ScoreRule::kShift},
                            {"prefill individual", 3, 32, 9, 512, ScoreRule::kShift}};
 
-struct Options {
-  bool check = false;
-  int threads = 0;
-  std::string_view only;  // what a bench's name begins with
-  CpuLevel level = DetectCpuLevel();
-};
-
-struct Seconds {
-  double median = 0;
-  double best = 0;
-};
-
 class Bench {
  public:
-  Bench(const Options& options, Device& device) : options_(options), device_(device) {}
+  Bench(const KernelBenchOptions& options, Device& device) : options_(options), device_(device) {}
 
   void RunAll() {
     const std::vector<std::int32_t> sizes =
@@ -109,7 +94,7 @@ class Bench {
     std::vector<float> out(n);
     // Each layer in its turn, as a step reads them.
     std::int32_t slot = 0;
-    const Seconds seconds = Measure([&] {
+    const RunSeconds seconds = Measure([&] {
       slot = (slot + 1) % kSlots;
       const ScoreRowsParams params = {.store = digests.store.get(),
                                       .slot = slot,
@@ -158,7 +143,7 @@ class Bench {
     const Digests digests = MakeDigests(n_groups, rank, n);
     const std::vector<float> keys = RandomScores(n * n_groups * in_dim);
     const std::vector<float> map = RandomScores(n_groups * rank * in_dim);
-    const Seconds seconds = Measure([&] {
+    const RunSeconds seconds = Measure([&] {
       const AppendDigestsParams params = {.store = digests.store.get(),
                                           .slot = 0,
                                           .pages = digests.pages,
@@ -172,25 +157,13 @@ class Bench {
     Print(name, n, seconds, 4.0 * n_groups * in_dim);
   }
 
-  Seconds Measure(const std::function<void()>& run) const {
-    using Clock = std::chrono::steady_clock;
-    run();  // touches all memory
-    std::vector<double> seconds;
-    double total = 0;
-    while (total < 0.3 || seconds.size() < 5) {
-      const Clock::time_point start = Clock::now();
-      run();
-      seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
-      total += seconds.back();
-      if (options_.check) break;
-    }
-    std::nth_element(seconds.begin(), seconds.begin() + seconds.size() / 2, seconds.end());
-    return {seconds[seconds.size() / 2], *std::min_element(seconds.begin(), seconds.end())};
+  RunSeconds Measure(absl::FunctionRef<void()> run) const {
+    return MeasureRuns(run, options_.check);
   }
 
   void Print(std::string_view name,
              std::int32_t n,
-             const Seconds& seconds,
+             const RunSeconds& seconds,
              double row_bytes) const {
     fmt::print(R"({{"bench": "selection", "name": "{}", "n": {}, "level": "{}", "threads": {}, )"
                R"("seconds": {:.3e}, "best_seconds": {:.3e}, "ns_per_row": {:.3f}, )"
@@ -207,42 +180,21 @@ class Bench {
     std::fflush(stdout);
   }
 
-  const Options& options_;
+  const KernelBenchOptions& options_;
   Device& device_;
   std::mt19937 random_{1};
   ScoreWorkspace workspace_;
   TopKWorkspace top_k_;
 };
 
-absl::Status Parse(int argc, char** argv, Options& options) {
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view arg = argv[i];
-    if (arg == "--check") {
-      options.check = true;
-    } else if (arg.starts_with("--threads=")) {
-      options.threads = std::atoi(argv[i] + 10);
-    } else if (arg.starts_with("--only=")) {
-      options.only = arg.substr(7);
-    } else if (arg.starts_with("--level=")) {
-      const absl::StatusOr<CpuLevel> level = ParseCpuLevel(arg.substr(8));
-      if (!level.ok()) return level.status();
-      options.level = *level;
-    } else {
-      return absl::InvalidArgumentError(
-          "usage: selection_bench [--check] [--threads=N] [--level=L] [--only=NAME]");
-    }
-  }
-  return absl::OkStatus();
-}
-
 int Main(int argc, char** argv) {
-  Options options;
-  if (const absl::Status status = Parse(argc, argv, options); !status.ok()) {
-    fmt::print(stderr, "{}\n", status.ToString());
+  const absl::StatusOr<KernelBenchOptions> options = ParseKernelBench(argc, argv);
+  if (!options.ok()) {
+    fmt::print(stderr, "{}\n", options.status().ToString());
     return 2;
   }
-  Device device(options.threads, options.level);
-  Bench(options, device).RunAll();
+  Device device(options->threads, options->level);
+  Bench(*options, device).RunAll();
   return 0;
 }
 

@@ -16,13 +16,13 @@ def pins(name):
 
 class Dependencies(unittest.TestCase):
     def test_every_python_package_has_version_and_hash(self):
-        for name in ("python-build", "python-test", "python-oracle"):
+        for name in ("python-build", "python-test", "python-oracle", "python-peer"):
             self.assertTrue(pins(name))
             for line in pins(name):
                 self.assertRegex(line, r"^[a-z0-9-]+==[\w.]+( --hash=sha256:[0-9a-f]{64})+$", name)
 
     def test_locks_hold_what_was_asked_for(self):
-        for name in ("python-test", "python-oracle"):
+        for name in ("python-test", "python-oracle", "python-peer"):
             locked = dict(line.split()[0].split("==") for line in pins(name))
             for line in (DEPENDENCIES / f"{name}.in").read_text().splitlines():
                 if line and not line.startswith("#"):
@@ -68,7 +68,7 @@ class Scripts(unittest.TestCase):
         return subprocess.run(command, capture_output=True, text=True, cwd="/", stdin=subprocess.DEVNULL, **options)
 
     def test_help_and_bad_arguments(self):
-        for script in ("deploy/setup.sh", "deploy/quickstart.sh", "tests/run.sh"):
+        for script in ("deploy/setup.sh", "deploy/quickstart.sh", "tests/run.sh", "tests/bench/run.sh"):
             self.assertEqual(self.run_script(REPO / script, "--help").returncode, 0, script)
             bad = self.run_script(REPO / script, "--no-such-argument")
             self.assertEqual(bad.returncode, 1, script)

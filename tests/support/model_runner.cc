@@ -136,22 +136,24 @@ absl::StatusOr<std::span<const float>> ModelRunner::Prefill(std::int32_t sequenc
   return logits;
 }
 
-void ModelRunner::Repeat(std::int32_t sequence, std::int32_t length) {
+void ModelRunner::Repeat(std::int32_t sequence, std::int32_t length, std::int32_t from) {
   Sequence& s = sequences_[sequence];
-  const std::int32_t page_size = options_.page_size;
-  const std::size_t n_tokens = s.tokens.size();
-  const std::size_t n_pages = n_tokens / page_size;
-  for (std::size_t page = n_pages; page < static_cast<std::size_t>(length / page_size); ++page) {
-    const PageId from = s.pages[page % n_pages];
-    const PageId to = s.pages[page];
+  const Sequence& source = sequences_[from];
+  const auto page_size = static_cast<std::size_t>(options_.page_size);
+  const std::size_t n_source = source.tokens.size();
+  const std::size_t n_pages = static_cast<std::size_t>(length) / page_size;
+  for (std::size_t page = s.tokens.size() / page_size; page < n_pages; ++page) {
+    const PageId read = source.pages[page % (n_source / page_size)];
+    const PageId write = s.pages[page];
     std::memcpy(
-        store_->LayerRows(to, 0), store_->LayerRows(from, 0), store_->layout().page_bytes());
+        store_->LayerRows(write, 0), store_->LayerRows(read, 0), store_->layout().page_bytes());
     if (digests_) {
-      std::memcpy(digests_->Slot(to, 0), digests_->Slot(from, 0), digests_->layout().page_bytes());
+      std::memcpy(
+          digests_->Slot(write, 0), digests_->Slot(read, 0), digests_->layout().page_bytes());
     }
   }
-  for (std::size_t i = n_tokens; i < static_cast<std::size_t>(length); ++i) {
-    s.tokens.push_back(s.tokens[i % n_tokens]);
+  for (std::size_t i = s.tokens.size(); i < static_cast<std::size_t>(length); ++i) {
+    s.tokens.push_back(source.tokens[i % n_source]);
   }
 }
 

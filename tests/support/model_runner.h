@@ -78,10 +78,11 @@ class ModelRunner {
   absl::StatusOr<std::span<const float>> Prefill(std::int32_t sequence,
                                                  std::span<const TokenId> tokens);
 
-  // Appends copies of the sequence's first pages until it has `length` tokens: the memory and the
-  // work of a long sequence without its prefill. REQUIRES: both lengths are multiples of page_size;
-  // rectified positions, where a page's rows do not depend on where it stands.
-  void Repeat(std::int32_t sequence, std::int32_t length);
+  // Appends copies of the pages of `from`, which may be the sequence itself, until it has `length`
+  // tokens: the memory and the work of a long sequence without its prefill. REQUIRES: all lengths
+  // are multiples of page_size; `from` is not empty; rectified positions, where a page's rows do
+  // not depend on where it stands.
+  void Repeat(std::int32_t sequence, std::int32_t length, std::int32_t from);
 
   // The tokens so far are forgotten beyond `length`.
   void Truncate(std::int32_t sequence, std::int32_t length);
