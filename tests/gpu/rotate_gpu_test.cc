@@ -38,7 +38,7 @@ TEST_F(RotateGpuTest, WindowsHaveTheBitsOfTheCpu) {
       const std::size_t bytes = layout.page_bytes() * kv.store->n_pages();
       const cuda::KvPages pages = {ToDevice(kv.store->LayerRows(0, 0), bytes), layout};
       const RopeRows table = Table(dim / 2);
-      const std::size_t row_bytes = layout.kv_size() * ElementBytes(type);
+      const std::size_t row_bytes = layout.key_bytes();
       std::vector<std::byte> ring(kCapacity * row_bytes, std::byte{7});
       std::byte* on_device = ToDevice(ring);
       for (const RowRange rows : {RowRange{0, 0}, {13, 14}, {20, 84}, {100, 150}}) {

@@ -70,7 +70,7 @@ inline KeyRing KeysByNumber(const KvPages& pages) {
 
 inline KeyRing ValuesByNumber(const KvPages& pages) {
   KeyRing ring = KeysByNumber(pages);
-  ring.base += pages.layout.kv_size() * ElementBytes(pages.layout.type);
+  ring.base += pages.layout.key_bytes();
   return ring;
 }
 
