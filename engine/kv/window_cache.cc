@@ -3,20 +3,16 @@
 #include <algorithm>
 
 namespace keyhole {
-namespace {
-
-std::size_t KeyBytes(const KvLayout& layout) {
-  return layout.key_bytes();
-}
-
-}  // namespace
 
 std::size_t WindowBytes(const KvLayout& layout, std::int32_t capacity) {
-  return KeyBytes(layout) * static_cast<std::size_t>(capacity) * layout.n_layers;
+  return layout.key_bytes() * static_cast<std::size_t>(capacity) * layout.n_layers;
 }
 
 KeyWindow::KeyWindow(const KvLayout& layout, std::int32_t capacity, std::byte* memory)
-    : capacity_(capacity), row_bytes_(KeyBytes(layout)), held_(layout.n_layers), memory_(memory) {}
+    : capacity_(capacity),
+      row_bytes_(layout.key_bytes()),
+      held_(layout.n_layers),
+      memory_(memory) {}
 
 KeyWindow::KeyWindow(const KvLayout& layout, std::int32_t capacity)
     : KeyWindow(layout, capacity, nullptr) {
