@@ -86,14 +86,12 @@ class Compare(unittest.TestCase):
         ours = f"{OURS} --local 64"
         small = ("--k", "16", "--chunk-size", "64", "--repeats", "1")
         status, lines, said = self.compare(ours, "--cases", "all", *small)
-        self.assertEqual(status, compare.UNSUPPORTED, said)
+        self.assertEqual(status, 0, said)
         self.assertEqual(list(lines), compare.NAMES)
         for name, line in lines.items():
             self.assertLessEqual(KEYS, set(line))
-            if "unsupported" not in line:
-                self.assertGreater(line["value"], 0, name)
-                self.assertGreater(line["ratio"], 0, name)
-        self.assertEqual([name for name, line in lines.items() if "unsupported" in line], ["memory-int8@128k"])
+            self.assertGreater(line["value"], 0, name)
+            self.assertGreater(line["ratio"], 0, name)
         self.assertIn("our decode@128k takes", said)
 
 

@@ -186,14 +186,12 @@ absl::StatusOr<Figure> Memory(const Options& options) {
 }
 
 absl::Status SetKvType(const std::string& name, KvSettings& kv) {
-  if (name == "f32") {
-    kv.type = KvType::kF32;
-  } else if (name == "bf16") {
-    kv.type = KvType::kBF16;
-  } else {
-    return absl::UnimplementedError(fmt::format("KV rows of type {} are not supported", name));
+  for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kInt8}) {
+    if (KvTypeName(type) != name) continue;
+    kv.type = type;
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  return absl::UnimplementedError(fmt::format("KV rows of type {} are not supported", name));
 }
 
 absl::Status Run(Options options) {
