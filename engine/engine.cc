@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/device/device.h"
+#include "engine/device/trace.h"
 #include "engine/digest_setup.h"
 #include "engine/engine_dependencies.h"
 #include "engine/kv/digest_store.h"
@@ -25,14 +26,27 @@
 namespace keyhole {
 namespace {
 
+void Warn(EngineObserver* observer, std::string_view text) {
+  if (observer != nullptr) observer->OnWarning(text);
+}
+
 // The model with all that it computes in, in the order in which they must go.
 class LoadedExecutor final : public StepExecutor {
  public:
-  // `digests` is null where the policy keeps none.
+  // `digests` is null where the policy keeps none, `trace` where none is written. `observer` may be
+  // null; it hears of a trace that cannot go on.
   LoadedExecutor(int n_threads,
                  std::unique_ptr<HostStore> store,
-                 std::unique_ptr<DigestStore> digests)
-      : store_(std::move(store)), digests_(std::move(digests)), device_(n_threads) {}
+                 std::unique_ptr<DigestStore> digests,
+                 std::unique_ptr<Trace> trace,
+                 EngineObserver* observer)
+      : store_(std::move(store)),
+        digests_(std::move(digests)),
+        trace_(std::move(trace)),
+        observer_(observer),
+        device_(n_threads) {
+    device_.set_trace(trace_.get());
+  }
 
   absl::Status Load(ModelParts parts, std::vector<TokenId> end_tokens) {
     parts.device = &device_;
@@ -42,7 +56,14 @@ class LoadedExecutor final : public StepExecutor {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<StepResult> Run(const ModelInput& input) override { return executor_->Run(input); }
+  absl::StatusOr<StepResult> Run(const ModelInput& input) override {
+    absl::StatusOr<StepResult> result = executor_->Run(input);
+    if (trace_ != nullptr) {
+      const absl::Status written = trace_->EndStep();
+      if (!written.ok()) Warn(observer_, std::string(written.message()));
+    }
+    return result;
+  }
 
   void Discard(PageId page) {
     store_->Discard(page);
@@ -52,6 +73,8 @@ class LoadedExecutor final : public StepExecutor {
  private:
   std::unique_ptr<HostStore> store_;
   std::unique_ptr<DigestStore> digests_;
+  std::unique_ptr<Trace> trace_;
+  EngineObserver* observer_;
   Device device_;
   std::optional<ModelExecutor> executor_;
 };
@@ -62,10 +85,6 @@ KvLayout LayoutOf(const ModelConfig& config, const KvSettings& kv) {
           .head_dim = static_cast<std::int32_t>(config.head_dim),
           .page_size = kv.page_size,
           .type = kv.type};
-}
-
-void Warn(EngineObserver* observer, std::string_view text) {
-  if (observer != nullptr) observer->OnWarning(text);
 }
 
 // As many pages as the memory holds, but no more than the running sequences can use.
@@ -194,8 +213,12 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
   parts.chunking = ChunkingOf(config.selection, plan.traits, plan.attention);
   parts.prefix_rules = PrefixRulesOf(plan.attention, parts.chunking);
   parts.cache_salt = PageIdentity(config, parts.model, plan.attention, plan.policy);
-  auto executor =
-      std::make_unique<LoadedExecutor>(config.threads, std::move(store), std::move(digests));
+  std::unique_ptr<Trace> trace;
+  if (!config.trace.path.empty()) {
+    KEYHOLE_ASSIGN_OR_RETURN(trace, Trace::Create(config.trace.path, config.trace.steps));
+  }
+  auto executor = std::make_unique<LoadedExecutor>(
+      config.threads, std::move(store), std::move(digests), std::move(trace), parts.observer);
   KEYHOLE_RETURN_IF_ERROR(executor->Load(std::move(model), parts.tokenizer->end_tokens()));
   parts.on_page_free = [owner = executor.get()](PageId page) { owner->Discard(page); };
   return executor;

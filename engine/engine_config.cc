@@ -130,6 +130,7 @@ absl::Status Validate(const EngineConfig& config) {
       {"scheduler.default_max_output_tokens", scheduler.default_max_output_tokens, 1, kMaxTokens},
       {"scheduler.max_output_tokens", scheduler.max_output_tokens, 0, kMaxTokens},
       {"scheduler.max_prompt_logprobs", scheduler.max_prompt_logprobs, 0, 1 << 20},
+      {"trace.steps", config.trace.steps, 1, kMaxTokens},
       {"threads", config.threads, 0, 4096},
       {"text_workers", config.text_workers, 1, 64},
   };
@@ -159,6 +160,8 @@ std::vector<std::string> Describe(const EngineConfig& config) {
   lines.push_back(Line("kv.prefix_cache_bytes", config.kv.prefix_cache_bytes));
   DescribeSelection(config.selection, lines);
   DescribeScheduler(config.scheduler, lines);
+  lines.push_back(Line("trace.path", std::string_view(config.trace.path)));
+  lines.push_back(Line("trace.steps", config.trace.steps));
   lines.push_back(Line("threads", config.threads));
   lines.push_back(Line("text_workers", config.text_workers));
   return lines;

@@ -68,11 +68,17 @@ struct SchedulerSettings {
   std::int32_t max_prompt_logprobs = 1024;
 };
 
+struct TraceSettings {
+  std::string path;  // see device/trace.h; empty: none
+  std::int64_t steps = 1000;
+};
+
 struct EngineConfig {
   ModelSettings model;
   KvSettings kv;
   SelectionSettings selection;
   SchedulerSettings scheduler;
+  TraceSettings trace;
   std::int32_t threads = 0;       // compute threads; 0: all cores
   std::int32_t text_workers = 2;  // with two or more, a long prompt does not hold up answers
 };

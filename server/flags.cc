@@ -191,6 +191,12 @@ void AddServiceFlags(CLI::App* app, ServerConfig* config, RawFlags* raw) {
   app->add_option("--reflection", raw->reflection, "on or off")
       ->check(CLI::IsMember({"on", "off"}))
       ->group(kGroup);
+  app->add_option("--trace-file",
+                  config->engine.trace.path,
+                  "Where the time of the first steps goes, for chrome://tracing or ui.perfetto.dev")
+      ->group(kGroup);
+  app->add_option("--trace-steps", config->engine.trace.steps, "How many steps the trace has")
+      ->group(kGroup);
   app->add_option("--log-level", config->log_level, "debug, info, warn, error or off")
       ->group(kGroup);
 }

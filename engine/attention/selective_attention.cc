@@ -120,6 +120,7 @@ absl::StatusOr<Selection> SelectiveAttention::State::SelectRows(const LayerStep&
 
 void SelectiveAttention::State::Select(const LayerStep& step, StepResult& result) {
   const ScopedTimer timer(&result.timings.selection_seconds);
+  const TraceSpan span(step.device->trace(), "select");
   const std::vector<SequenceSlice>& slices = step.input->sequences;
   selections.resize(std::max(selections.size(), slices.size()));
   for (std::size_t i = 0; i < slices.size(); ++i) {
@@ -137,6 +138,7 @@ void SelectiveAttention::State::Append(const LayerStep& step,
                                        const float* keys,
                                        const float* values,
                                        const StepResult& result) {
+  const TraceSpan span(step.device->trace(), "append");
   arrivals.clear();
   appends.clear();
   const auto* unrotated = step.k->const_data_ptr<float>();
@@ -165,6 +167,7 @@ void SelectiveAttention::State::Append(const LayerStep& step,
 void SelectiveAttention::State::Attend(const LayerStep& step,
                                        float* out,
                                        const StepResult& result) {
+  const TraceSpan span(step.device->trace(), "attend");
   const std::size_t n = result.sequences.size();
   parts.resize(std::max(parts.size(), n));
   attends.clear();
@@ -218,6 +221,7 @@ void SelectiveAttention::Run(Device& device,
                              const LayerProjections& projections,
                              StepResult& result) {
   const ScopedTimer timer(&result.timings.attention_seconds);
+  const TraceSpan span(device.trace(), "attention");
   state_->Check(input, projections, result);
   const LayerStep step = {&device, layer, &input, projections.q, projections.k};
   state_->Select(step, result);

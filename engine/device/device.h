@@ -1,4 +1,4 @@
-// What ops compute with: the pool of threads, the instruction set to use and scratch memory.
+// What ops compute with: the pool of threads, the instruction set to use, scratch memory, a trace.
 #pragma once
 
 #include <cstddef>
@@ -6,6 +6,7 @@
 #include "engine/device/aligned_buffer.h"
 #include "engine/device/cpu_features.h"
 #include "engine/device/thread_pool.h"
+#include "engine/device/trace.h"
 
 namespace keyhole {
 
@@ -18,6 +19,10 @@ class Device {
   ThreadPool& pool() { return pool_; }
   CpuLevel cpu_level() const { return level_; }
 
+  // Null: none is written. What is set outlives the device.
+  Trace* trace() const { return trace_; }
+  void set_trace(Trace* trace) { trace_ = trace; }
+
   // At least `bytes`, for the operator that is running; the next one overwrites it.
   // Throws std::bad_alloc where memory is short.
   std::byte* Scratch(std::size_t bytes);
@@ -25,6 +30,7 @@ class Device {
  private:
   ThreadPool pool_;
   CpuLevel level_;
+  Trace* trace_ = nullptr;
   AlignedBuffer scratch_;
 };
 

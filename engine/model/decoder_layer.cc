@@ -12,11 +12,14 @@
 namespace keyhole {
 namespace {
 
+// `name` is that of the trace.
 void TimedLinear(const LayerContext& context,
+                 const char* name,
                  const at::Tensor& x,
                  const PackedLinear& weight,
                  at::Tensor& out) {
   const ScopedTimer timer(&context.result->timings.linear_seconds);
+  const TraceSpan span(context.device->trace(), name);
   Linear(*context.device, x, weight, out);
 }
 
@@ -52,7 +55,7 @@ void Attend(const LayerContext& context,
   Device& device = *context.device;
   const double eps = context.config->norm_eps;
   RmsNorm(device, rows.hidden, weights.attn_norm, eps, rows.normed);
-  TimedLinear(context, rows.normed, weights.qkv, projections.qkv);
+  TimedLinear(context, "qkv", rows.normed, weights.qkv, projections.qkv);
   SplitProjections(device, projections);
   if (context.config->qk_norm) {
     RmsNorm(device, projections.q, weights.q_norm, eps, projections.q);
@@ -64,12 +67,12 @@ void Attend(const LayerContext& context,
 
 void FinishLayer(const LayerContext& context, const LayerWeights& weights, Activations& rows) {
   Device& device = *context.device;
-  TimedLinear(context, rows.attended, weights.o, rows.normed);
+  TimedLinear(context, "o", rows.attended, weights.o, rows.normed);
   AddInPlace(device, rows.hidden, rows.normed);
   RmsNorm(device, rows.hidden, weights.ffn_norm, context.config->norm_eps, rows.normed);
-  TimedLinear(context, rows.normed, weights.gate_up, rows.gate_up);
+  TimedLinear(context, "gate_up", rows.normed, weights.gate_up, rows.gate_up);
   SiluMul(device, rows.gate_up, rows.gated);
-  TimedLinear(context, rows.gated, weights.down, rows.normed);
+  TimedLinear(context, "down", rows.gated, weights.down, rows.normed);
   AddInPlace(device, rows.hidden, rows.normed);
 }
 

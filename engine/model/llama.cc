@@ -50,6 +50,7 @@ Activations Llama::RunLayers(const ModelInput& input, StepResult& result) {
       input.token_ids,
       std::span(rows.hidden.mutable_data_ptr<float>(), n_tokens * config.hidden_size));
   for (std::int32_t layer = 0; layer < config.n_layers; ++layer) {
+    const TraceSpan span(parts_.device->trace(), "layer", layer);
     const LayerWeights& weights = parts_.weights.layers[layer];
     Attend(context, layer, weights, projections, rows);
     if (layer + 1 < config.n_layers) FinishLayer(context, weights, rows);
@@ -71,6 +72,7 @@ absl::StatusOr<at::Tensor> Llama::Forward(const ModelInput& input, StepResult& r
   if (logits.size(0) == 0) return logits;
   RmsNorm(*parts_.device, rows.hidden, parts_.weights.output_norm, config().norm_eps, rows.normed);
   const ScopedTimer timer(&result.timings.linear_seconds);
+  const TraceSpan span(parts_.device->trace(), "logits");
   Linear(*parts_.device, rows.normed, parts_.weights.output, logits);
   return logits;
 }

@@ -45,6 +45,7 @@ absl::StatusOr<StepResult> ModelExecutor::RunModel(const ModelInput& input) {
   double total_seconds = 0;
   {
     const ScopedTimer timer(&total_seconds);
+    const TraceSpan span(device_->trace(), "step", std::ssize(input.token_ids));
     for (const SequenceSlice& slice : input.sequences) {
       result.sequences.emplace_back().id = slice.id;
     }
@@ -57,6 +58,7 @@ absl::StatusOr<StepResult> ModelExecutor::RunModel(const ModelInput& input) {
 
 void ModelExecutor::ReadLogits(const ModelInput& input, const float* logits, StepResult& result) {
   const ScopedTimer timer(&result.timings.sampling_seconds);
+  const TraceSpan span(device_->trace(), "sample");
   std::vector<LogitRow> rows;
   for (std::size_t i = 0; i < input.sequences.size(); ++i) {
     const SequenceSlice& slice = input.sequences[i];

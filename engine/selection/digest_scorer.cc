@@ -103,9 +103,11 @@ void DigestScorer::Score(Device& device,
                          std::span<float> scores) {
   {
     const ScopedTimer timer(&times[SelectionStage::kCompress]);
+    const TraceSpan span(device.trace(), "compress");
     Compress(context);
   }
   const ScopedTimer timer(&times[SelectionStage::kScore]);
+  const TraceSpan span(device.trace(), "score");
   const ScoreRowsParams params = {.store = parts_.digests,
                                   .slot = slots_[context.layer],
                                   .pages = context.pages,

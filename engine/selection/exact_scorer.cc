@@ -132,6 +132,7 @@ void ExactScorer::Score(Device& device,
                         LayerSelection& times,
                         std::span<float> scores) {
   const ScopedTimer timer(&times[SelectionStage::kScore]);
+  const TraceSpan span(device.trace(), "score");
   MakeProbes(context, probe_rule_, parts_.rope, probes_);
   const auto tiles = static_cast<std::size_t>(TilesOf(scores.size()));
   logits_.resize(scores.size() * parts_.n_heads);

@@ -48,12 +48,14 @@ void StagedPolicy::Choose(Device& device,
   stages_.scorer->Score(device, context, selection.middle, layer, scores);
   {
     const ScopedTimer timer(&layer[SelectionStage::kTopK]);
+    const TraceSpan span(device.trace(), "top_k");
     MaxPool(device, scores, stages_.proximity, pooled);
     TopK(
         device, pooled, context.sizes.selected, selection.middle.begin, top_k_, selection.selected);
   }
   layer.scored = true;
   if (stages_.recall != nullptr && context.stats != nullptr) {
+    const TraceSpan span(device.trace(), "recall");
     stages_.recall->Sample(device, context, selection, *context.stats);
   }
 }

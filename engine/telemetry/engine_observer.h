@@ -46,9 +46,10 @@ class EngineObserver {
   // Thread: engine thread.
   virtual void OnSequenceFailure(RequestId /*id*/, const absl::Status& /*cause*/) {}
 
-  // While the engine is made: it works, but less well than asked. For the log.
+  // It works, but less well than asked. For the log. Thread: that which makes the engine, and the
+  // executor thread.
   virtual void OnWarning(std::string_view /*text*/) {}
-  // Likewise: what it is busy with, and what it has found.
+  // While the engine is made: what it is busy with, and what it has found.
   virtual void OnNotice(std::string_view /*text*/) {}
 };
 

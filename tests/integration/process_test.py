@@ -1,5 +1,6 @@
 """The server as a process: flags, ports, signals, exit codes."""
 
+import json
 import pathlib
 import signal
 import subprocess
@@ -128,6 +129,19 @@ class StartTest(ProcessTest):
             model = self.connect(server).GetModel()
         self.assertEqual(model.name, "from-file")
         self.assertEqual(model.limits.max_context_tokens, 1024)
+
+    def test_trace_of_the_first_steps(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "trace.json"
+            server = self.start("--trace-file", path, "--trace-steps", "3").wait_ready()
+            request = {"text": "Go on", "stopping": {"max_output_tokens": 8, "ignore_eos": True}}
+            self.connect(server).Generate(request)
+            spans = json.loads(path.read_text())
+        names = [span["name"] for span in spans]
+        self.assertEqual(names.count("step"), 3)
+        self.assertEqual(names.count("layer"), 3 * 30)
+        for name in ("qkv", "select", "append", "attend", "o", "gate_up", "down"):
+            self.assertEqual(names.count(name), names.count("layer"), name)
 
     def test_reflection_can_be_switched_off(self):
         server = self.start("--reflection", "off").wait_listening()
