@@ -60,7 +60,7 @@ struct Machine {
   std::size_t capacity = 0;
   std::size_t in_use = 0;
   std::int64_t n_copies = 0;
-  std::vector<CUstream_st*> streams;
+  std::vector<std::unique_ptr<CUstream_st>> streams;
   std::map<void*, std::size_t> sizes;
   std::map<Call, Failure> calls;
   Failure running_copy;
@@ -110,16 +110,13 @@ void Drain(CUstream_st& stream) {
 
 // Streams whose owners are gone stay until they are empty.
 void Sweep() {
-  std::erase_if(machine.streams, [](CUstream_st* stream) {
-    const bool over = stream->gone && stream->work.empty();
-    if (over) delete stream;
-    return over;
-  });
+  std::erase_if(machine.streams,
+                [](const auto& stream) { return stream->gone && stream->work.empty(); });
 }
 
 bool IsCopied(const std::byte* begin, const std::byte* end) {
   const auto inside = [&](const std::byte* p) { return p >= begin && p < end; };
-  return std::any_of(machine.streams.begin(), machine.streams.end(), [&](const auto* stream) {
+  return std::any_of(machine.streams.begin(), machine.streams.end(), [&](const auto& stream) {
     return std::any_of(stream->work.begin(), stream->work.end(), [&](const Work& work) {
       return inside(work.from) || inside(work.to);
     });
@@ -131,7 +128,7 @@ bool IsCopied(const std::byte* begin, const std::byte* end) {
 namespace fake_device {
 
 void Reset(std::size_t bytes) {
-  for (CUstream_st* stream : machine.streams) Drain(*stream);
+  for (const auto& stream : machine.streams) Drain(*stream);
   Sweep();
   machine = {};
   machine.capacity = bytes;
@@ -148,10 +145,9 @@ int Run(int n, const std::function<int(int)>& choose) {
   int n_run = 0;
   for (; n_run < n; ++n_run) {
     std::vector<CUstream_st*> ready;
-    std::copy_if(machine.streams.begin(),
-                 machine.streams.end(),
-                 std::back_inserter(ready),
-                 [](const CUstream_st* stream) { return CanGoOn(*stream); });
+    for (const auto& stream : machine.streams) {
+      if (CanGoOn(*stream)) ready.push_back(stream.get());
+    }
     if (ready.empty()) break;
     RunNext(*ready[choose(static_cast<int>(ready.size()))]);
   }
@@ -189,8 +185,8 @@ absl::StatusOr<GpuInfo> OpenGpu(int) {
 
 absl::StatusOr<Stream> Stream::Create() {
   if (absl::Status status = TakeCall(Call::kCreate); !status.ok()) return status;
-  machine.streams.push_back(new CUstream_st);
-  return Stream(machine.streams.back());
+  machine.streams.push_back(std::make_unique<CUstream_st>());
+  return Stream(machine.streams.back().get());
 }
 absl::Status Stream::Synchronize() const {
   Drain(*handle());
