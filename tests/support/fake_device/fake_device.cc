@@ -130,6 +130,7 @@ namespace fake_device {
 void Reset(std::size_t bytes) {
   for (const auto& stream : machine.streams) Drain(*stream);
   Sweep();
+  KEYHOLE_CHECK(machine.streams.empty(), "a stream outlives its device");
   machine = {};
   machine.capacity = bytes;
 }

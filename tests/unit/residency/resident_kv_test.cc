@@ -59,10 +59,13 @@ TEST_F(ResidentKvTest, ADeviceWithoutRoomIsRefused) {
   EXPECT_EQ(create(RoomFor(Residency::kHost, 2)).code(), absl::StatusCode::kInvalidArgument)
       << "there is no host";
   EXPECT_TRUE(create(RoomFor(Residency::kAuto, 8)).ok()) << "and no need for one";
+}
+
+TEST_F(ResidentKvTest, ADeviceThatHasLessThanItSaysIsTold) {
   fake_device::Reset(kPageBytes);
-  const Stream other = Stream::Create().value();
+  const Stream stream = Stream::Create().value();
   EXPECT_EQ(
-      ResidentKv::Create(RoomFor(Residency::kDevice, 8), kTinyLayout, 8, {&other}).status().code(),
+      ResidentKv::Create(RoomFor(Residency::kDevice, 8), kTinyLayout, 8, {&stream}).status().code(),
       absl::StatusCode::kResourceExhausted);
 }
 
