@@ -91,7 +91,7 @@ struct ScoreImpl {
         const ScoreChunk& chunk = chunks[c];
         if (chunk.count != kCount) continue;
         const unsigned char* ahead = t.blocks[block + kScoreAheadBlocks] + chunk.group_offset;
-        for (int quad = 0; quad < n_quads; ++quad) __builtin_prefetch(ahead + 64 * quad);
+        for (int quad = 0; quad < n_quads; ++quad) __builtin_prefetch(ahead + 64 * quad, 0, 2);
         I sums[kCount][kVectors];
         Isa::template Dot<kCount>(
             t.blocks[block] + chunk.group_offset, n_quads, chunk.codes, chunk.start, sums);
