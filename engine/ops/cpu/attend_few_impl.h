@@ -40,6 +40,11 @@ struct AttendFew {
     }
   }
 
+  // One head of a row that is read next.
+  static inline __attribute__((always_inline)) void Prefetch(const unsigned char* head, int bytes) {
+    for (int b = 0; b < bytes; b += 64) __builtin_prefetch(head + b, 0, 2);
+  }
+
   // scores[l][j] of kLanes lanes from `first`.
   template <int kLanes, class Element>
   static void ScoreFew(const AttendTile& t, const unsigned char* const* keys, int dim, int first) {
@@ -48,6 +53,9 @@ struct AttendFew {
       V sums[kLanes][kWidth];
       const unsigned char* at[kWidth];
       for (int r = 0; r < kWidth; ++r) at[r] = keys[j + r < t.n_rows ? j + r : t.n_rows - 1];
+      for (int r = j; first == 0 && r < j + kWidth && r < t.n_next; ++r) {
+        Prefetch(t.next_keys[r] + t.head_offset, t.head_bytes);
+      }
       for (int r = 0; r < kWidth; r += 4) {
         DotBlock<kLanes, Element>(queries, t.padded_dim, at + r, dim, &sums[0][r]);
       }
@@ -98,6 +106,9 @@ struct AttendFew {
     }
     for (int j = 0; j < t.n_rows; ++j) {
       const Element* row = reinterpret_cast<const Element*>(values[j]) + c;
+      if (first == 0 && c == 0 && j < t.n_next) {
+        Prefetch(t.next_values[j] + t.head_offset, t.head_bytes);
+      }
       V value[kVectors];
       for (int v = 0; v < kVectors; ++v) value[v] = M::Load(row + v * kWidth);
       for (int l = 0; l < kLanes; ++l) {
@@ -173,18 +184,8 @@ struct AttendFew {
     FewLanes<float, kKeys>(t, s, at, t.padded_dim);
   }
 
-  static inline __attribute__((always_inline)) void Prefetch(const AttendTile& t, int bytes) {
-    for (int j = 0; j < t.n_next; ++j) {
-      for (int b = 0; b < bytes; b += 64) {
-        __builtin_prefetch(t.next_keys[j] + t.head_offset + b, 0, 2);
-        __builtin_prefetch(t.next_values[j] + t.head_offset + b, 0, 2);
-      }
-    }
-  }
-
   template <class Element>
   static void Run(const AttendTile& t, const AttendState& s) {
-    Prefetch(t, t.head_dim * static_cast<int>(sizeof(Element)));
     FewPass<Element, true>(t, s);
     FewPass<Element, false>(t, s);
   }

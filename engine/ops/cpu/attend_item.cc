@@ -80,6 +80,7 @@ AttendTile MakeTile(const Run& run, const RowPointers& rows) {
           .head_offset = 0,
           .n_rows = rows.count,
           .n_next = 0,
+          .head_bytes = static_cast<std::int32_t>(run.layout().head_bytes()),
           .head_dim = run.layout().head_dim,
           .padded_dim = run.padded_dim(),
           .lanes = run.lanes(),
@@ -137,32 +138,56 @@ void PackQueryTile(const Run& run, const AttendPart& part) {
   }
 }
 
-void RunOneQuery(const Run& run, const AttendSpan& span) {
-  const AttendPart& part = run.params.parts[span.part];
+// Where an item's rows stand, tile by tile, over all of its spans.
+struct TilePlace {
+  std::int32_t span = 0;
+  std::int32_t done = 0;  // of the span's rows
+};
+
+void ResolveTile(const Run& run, const TilePlace& place, RowPointers& out) {
+  out.count = 0;
+  if (place.span >= run.item.span_end) return;
+  const AttendSpan& span = run.plan.spans[place.span];
+  ResolveRows(
+      run, run.params.parts[span.part], span.first + place.done, TileRows(span, place.done), out);
+}
+
+TilePlace After(const Run& run, TilePlace place, std::int32_t n_rows) {
+  place.done += n_rows;
+  if (place.done < run.plan.spans[place.span].count) return place;
+  return {place.span + 1, 0};
+}
+
+void RunTile(const Run& run, const RowPointers& rows, const RowPointers& next) {
   const std::int32_t group = run.group();
-  const std::size_t head_bytes = run.layout().head_bytes();
-  PackOneQuery(run, part);
+  AttendTile tile = MakeTile(run, rows);
+  tile.next_keys = next.keys;
+  tile.next_values = next.values;
+  tile.n_next = next.count;
+  tile.lanes = group;
+  for (std::int32_t kv = 0; kv < run.layout().n_kv_heads; ++kv) {
+    const std::ptrdiff_t lane = static_cast<std::ptrdiff_t>(kv) * group;
+    tile.head_offset = kv * run.layout().head_bytes();
+    tile.queries = run.scratch.queries + lane * run.padded_dim();
+    tile.bias = run.scratch.bias + lane;
+    run.kernel().few(tile,
+                     {.max = run.state.max + lane,
+                      .sum = run.state.sum + lane,
+                      .acc = run.state.acc + lane * run.padded_dim()});
+  }
+}
+
+void RunOneQuery(const Run& run) {
   RowPointers pointers[2];
-  ResolveRows(run, part, span.first, TileRows(span, 0), pointers[0]);
-  for (std::int32_t done = 0, turn = 0; done < span.count; turn ^= 1) {
+  TilePlace place = {run.item.span_begin, 0};
+  ResolveTile(run, place, pointers[0]);
+  for (std::int32_t turn = 0; place.span < run.item.span_end; turn ^= 1) {
     const RowPointers& rows = pointers[turn];
     RowPointers& next = pointers[turn ^ 1];
-    done += rows.count;
-    ResolveRows(run, part, span.first + done, TileRows(span, done), next);
-    AttendTile tile = MakeTile(run, rows);
-    tile.next_keys = next.keys;
-    tile.next_values = next.values;
-    tile.n_next = next.count;
-    tile.lanes = group;
-    for (std::int32_t kv = 0; kv < run.layout().n_kv_heads; ++kv) {
-      const std::ptrdiff_t lane = static_cast<std::ptrdiff_t>(kv) * group;
-      tile.head_offset = kv * head_bytes;
-      tile.queries = run.scratch.queries + lane * run.padded_dim();
-      run.kernel().few(tile,
-                       {.max = run.state.max + lane,
-                        .sum = run.state.sum + lane,
-                        .acc = run.state.acc + lane * run.padded_dim()});
-    }
+    if (place.done == 0) PackOneQuery(run, run.params.parts[run.plan.spans[place.span].part]);
+    place = After(run, place, rows.count);
+    ResolveTile(run, place, next);
+    RunTile(run, rows, next);
   }
 }
 
@@ -260,10 +285,10 @@ void RunAttendItem(const AttendKernelSet& kernels,
   std::fill_n(run.state.max, lanes, -std::numeric_limits<float>::infinity());
   std::fill_n(run.state.sum, lanes, 0.0F);
   std::fill_n(run.state.acc, static_cast<std::ptrdiff_t>(lanes) * run.padded_dim(), 0.0F);
-  for (std::int32_t s = item.span_begin; s < item.span_end; ++s) {
-    if (params.q_len == 1) {
-      RunOneQuery(run, plan.spans[s]);
-    } else {
+  if (params.q_len == 1) {
+    RunOneQuery(run);
+  } else {
+    for (std::int32_t s = item.span_begin; s < item.span_end; ++s) {
       RunQueryTile(run, plan.spans[s]);
     }
   }

@@ -20,11 +20,13 @@ struct AttendState {
 struct AttendTile {
   const unsigned char* const* keys;       // [n_rows], where a row's keys begin
   const unsigned char* const* values;     // [n_rows]
-  const unsigned char* const* next_keys;  // [n_next], rows that will be read next
+  const unsigned char* const* next_keys;  // [n_next], of rows that are read next: few lanes fetch
+                                          // as many of them into the cache as the tile has rows
   const unsigned char* const* next_values;
   size_t head_offset;  // of the KV head behind these pointers, in bytes
   int32_t n_rows;      // at most kAttendTileRows
   int32_t n_next;
+  int32_t head_bytes;  // of one row
   int32_t head_dim;
   int32_t padded_dim;  // of `rows` and `acc`; a multiple of 16, as is padded_lanes
   int32_t lanes;
