@@ -47,7 +47,8 @@ struct SelectionSettings {
   std::optional<std::int32_t> proximity;  // neighbours on a side that share a score; likewise
   std::int32_t probes = 8;                // means of a chunk's queries that select, at most
   std::int32_t tail_chunk = 32;           // size of the chunks at a long prompt's end; 0: as others
-  std::int32_t recall_interval = 64;      // decode selections between two recall samples; 0: none
+  // Decode selections between two recall samples; 0: none. A prime, so that all layers have turns.
+  std::int32_t recall_interval = 257;
   std::optional<PositionMode>
       positions;  // unset: native up to the trained length, rectified beyond
   std::optional<std::int32_t> recall_distance;  // of the profile `recall`; unset: local / 4
