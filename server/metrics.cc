@@ -55,6 +55,7 @@ std::vector<std::pair<std::string_view, prometheus::Histogram*>> Spread(
     const std::vector<std::string_view>& values,
     const Buckets& buckets) {
   std::vector<std::pair<std::string_view, prometheus::Histogram*>> histograms;
+  histograms.reserve(values.size());
   for (const std::string_view value : values) {
     histograms.emplace_back(value, &family->Add({{label, std::string(value)}}, buckets));
   }

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "client/eval/document.h"
@@ -14,7 +15,8 @@ namespace keyhole::eval {
 // Ids by a server's Tokenize.
 class ServerTokenizer : public TextTokenizer {
  public:
-  ServerTokenizer(GenerationClient* client, CallOptions call) : client_(client), call_(call) {}
+  ServerTokenizer(GenerationClient* client, CallOptions call)
+      : client_(client), call_(std::move(call)) {}
   absl::StatusOr<TokenIds> Tokenize(const std::string& text, Options options) override;
 
  private:
@@ -31,7 +33,10 @@ class Examiner {
   using ReadingCallback = std::function<void(int done, int total)>;
 
   Examiner(GenerationClient* client, CallOptions call, int max_scored, ReadingCallback reading)
-      : client_(client), call_(call), max_scored_(max_scored), reading_(std::move(reading)) {}
+      : client_(client),
+        call_(std::move(call)),
+        max_scored_(max_scored),
+        reading_(std::move(reading)) {}
 
   // The answer's log-probabilities while it stands in the prompt.
   absl::Status Score(const Document& document,

@@ -16,7 +16,9 @@
 // KEYHOLE_EVAL_ASSIGN(TokenIds ids, pieces->Text(piece));
 #define KEYHOLE_EVAL_ASSIGN(left, expression) \
   KEYHOLE_EVAL_ASSIGN_TO(KEYHOLE_EVAL_CONCAT(status_or_, __LINE__), left, expression)
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses
 #define KEYHOLE_EVAL_ASSIGN_TO(name, left, expression) \
   auto name = (expression);                            \
   if (!name.ok()) return name.status();                \
   left = *std::move(name)
+// NOLINTEND(bugprone-macro-parentheses)

@@ -9,6 +9,7 @@
 namespace keyhole {
 
 // Source: the block structures of ggml, as the GGUF specification lists them.
+// NOLINTNEXTLINE(readability-identifier-naming): the formats' names
 enum class QuantizedEncoding { kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ4_K, kQ5_K };
 
 // A weight matrix in a file's own encoding. `row` gives the bytes of a row; several threads call it
