@@ -10,8 +10,8 @@
 
 namespace keyhole {
 
-constexpr int kScoreBlock = 16;       // tokens: kDigestBlockTokens
-constexpr int kScoreTileBlocks = 32;  // at most, of a tile
+constexpr int kScoreBlock = 16;        // tokens: kDigestBlockTokens
+constexpr int kScoreTileBlocks = 32;   // at most, of a tile
 constexpr int kScoreAheadBlocks = 12;  // fetched into the cache before they are needed
 // Between rows of a tile's products; the padding keeps rows out of one another's cache sets.
 constexpr int kScoreStride = kScoreBlock * kScoreTileBlocks + 16;
