@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/device/cpu_features.h"
 #include "tests/unit/attention/attention_harness.h"
 #include "tests/unit/ops_attention/kv_fixture.h"
 
@@ -77,6 +78,12 @@ inline std::vector<double> ReferenceQuery(const AttentionShape& shape,
     for (const double sum : sums) out.push_back(sum / total);
   }
   return out;
+}
+
+// How far LargestStepError may go with bf16 rows: `widened` where they are multiplied as f32,
+// `products` where queries and weights are rounded to bf16 as well.
+inline double Bf16StepBound(std::int32_t q_len, double widened, double products) {
+  return q_len > 1 && DetectCpuLevel() >= CpuLevel::kAvx512Bf16 ? products : widened;
 }
 
 // Largest |out - reference| over the queries of the last step; rows_of(i) are what query i sees.
