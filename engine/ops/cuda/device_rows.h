@@ -62,10 +62,13 @@ inline RowPlace RowsIn(const KeyRing& ring) {
           .capacity = ring.capacity};
 }
 
+// The capacity of a ring that no row's number goes around: a plain array.
+constexpr std::int32_t kAnyRow = std::numeric_limits<std::int32_t>::max();
+
 // Rows by their numbers over all pages and layers (KvLayout::row_number), as attention takes
-// gathered ones: a ring that no number goes around.
+// gathered ones.
 inline KeyRing KeysByNumber(const KvPages& pages) {
-  return {pages.base, std::numeric_limits<std::int32_t>::max(), pages.layout.row_bytes()};
+  return {pages.base, kAnyRow, pages.layout.row_bytes()};
 }
 
 inline KeyRing ValuesByNumber(const KvPages& pages) {

@@ -1,7 +1,6 @@
 #include "engine/ops/cuda/gather_rows.h"
 
 #include <algorithm>
-#include <limits>
 #include <vector>
 
 #include "engine/ops/cuda/check_rows.h"
@@ -16,9 +15,6 @@ constexpr std::string_view kOp = "cuda GatherRows";
 // Of all sequences: each has 32 KB on their way, a bus of 55 GB/s and 2 us holds 110 KB. More would
 // only take multiprocessors from other work.
 constexpr std::int32_t kBlocks = 64;
-
-// No ring of rows is larger: a plain array.
-constexpr std::int32_t kAnyRow = std::numeric_limits<std::int32_t>::max();
 
 }  // namespace
 
@@ -57,9 +53,7 @@ void GatherNumberedRows(const NumberedRowsParams& params, Workspace& workspace) 
           kOp,
           "null argument");
   const GatherSequence sequence = {
-      .from = {.base = reinterpret_cast<unsigned char*>(const_cast<std::byte*>(params.from)),
-               .row_bytes = static_cast<std::int64_t>(params.row_bytes),
-               .capacity = kAnyRow},
+      .from = RowsIn({const_cast<std::byte*>(params.from), kAnyRow, params.row_bytes}),
       .rows = params.rows,
       .slots = params.targets,
       .n = params.n,
