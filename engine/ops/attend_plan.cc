@@ -10,7 +10,7 @@ constexpr std::int32_t kMaxSplits = 64;  // of one part: bounds the cost of the 
 constexpr std::int32_t kDecodeSplitRows = 256;
 constexpr std::int32_t kShortChunk = 32;  // queries; longer chunks have enough tiles to share out
 constexpr std::int32_t kShortChunkSplitRows = 2048;
-constexpr std::int32_t kTileLanes = 128;
+constexpr std::int32_t kTileLanes = 192;
 
 std::int32_t SplitRows(std::int32_t q_len, std::int32_t n_rows) {
   if (q_len > kShortChunk) return n_rows;

@@ -43,7 +43,7 @@ void PackQueries(float* queries, int head_dim, int padded_lanes) {
 }
 
 // A block of C = (C * scale or 0) + A B, 4 rows of `n` vectors. Element (i, k) of A is the pair at
-// a[i][k * a_step], row k of B at b + k * b_row.
+// a[i][k * a_step], row k of B at b + k * b_row; every column has a scale.
 struct Product {
   const uint32_t* a[4];
   int a_step;
@@ -52,48 +52,63 @@ struct Product {
   int depth;  // pairs
   float* c;
   int c_row;
-  const float* scale;  // [4], or null for 0
+  const float* scale;  // null for 0
 };
 
 template <int n>
 inline __attribute__((always_inline)) void MultiplyBlock(const Product& p) {
   __m512 acc[4][n];
+  // Unrolled by name, or the sums go through memory.
+#pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
+#pragma GCC unroll 4
     for (int v = 0; v < n; ++v) {
       acc[i][v] = p.scale == nullptr
                       ? _mm512_setzero_ps()
                       : _mm512_mul_ps(_mm512_loadu_ps(p.c + i * p.c_row + v * kWidth),
-                                      _mm512_set1_ps(p.scale[i]));
+                                      _mm512_loadu_ps(p.scale + v * kWidth));
     }
   }
   for (int k = 0; k < p.depth; ++k) {
     __m512i b[n];
+#pragma GCC unroll 4
     for (int v = 0; v < n; ++v) b[v] = _mm512_loadu_si512(p.b + k * p.b_row + v * kWidth);
+#pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
       const __m512i a = _mm512_set1_epi32(static_cast<int>(p.a[i][k * p.a_step]));
+#pragma GCC unroll 4
       for (int v = 0; v < n; ++v) {
         acc[i][v] = _mm512_dpbf16_ps(acc[i][v], (__m512bh)a, (__m512bh)b[v]);
       }
     }
   }
+#pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
+#pragma GCC unroll 4
     for (int v = 0; v < n; ++v) _mm512_storeu_ps(p.c + i * p.c_row + v * kWidth, acc[i][v]);
   }
 }
 
-// The block's four rows over all of B's columns, a multiple of 16, from `column` on.
-inline void Multiply(Product p, int column, int n_columns) {
-  p.b += column;
-  p.c += column;
-  if (n_columns - column >= kVectors * kWidth) {
-    MultiplyBlock<kVectors>(p);
-  } else {
-    MultiplyBlock<1>(p);
-  }
+// How many of C's columns from `column` on a block has, of `n_columns`, a multiple of 16.
+inline int Step(int column, int n_columns) {
+  return n_columns - column < kVectors * kWidth ? n_columns - column : kVectors * kWidth;
 }
 
-inline int Step(int column, int n_columns) {
-  return n_columns - column >= kVectors * kWidth ? kVectors * kWidth : kWidth;
+// The block's four rows over these columns.
+inline __attribute__((always_inline)) void Multiply(Product p, int column, int n_columns) {
+  p.b += column;
+  p.c += column;
+  if (p.scale != nullptr) p.scale += column;
+  switch (Step(column, n_columns) / kWidth) {
+    case 1:
+      return MultiplyBlock<1>(p);
+    case 2:
+      return MultiplyBlock<2>(p);
+    case 3:
+      return MultiplyBlock<3>(p);
+    default:
+      return MultiplyBlock<kVectors>(p);
+  }
 }
 
 inline __mmask16 MaskOf(int left) {
@@ -140,7 +155,7 @@ void FindKeys(const AttendTile& t, const uint32_t** keys) {
 // scores = keys . queries^T
 template <class Element>
 void Score(const AttendTile& t) {
-  const uint32_t* keys[kAttendTileRows];
+  const uint32_t* keys[kAttendMostRows];
   FindKeys<Element>(t, keys);
   // In place of rows that are not there, whose scores nobody reads.
   for (int j = t.n_rows; j % 4 != 0; ++j) keys[j] = keys[0];
@@ -236,21 +251,33 @@ void PairValues(const AttendTile& t) {
   }
 }
 
-// acc = acc * correction + weights^T . values
+// acc = acc * correction + values^T . weights, a row for each dimension: so that the weights, which
+// are many, are read as vectors and again from the nearest cache.
 void AddValues(const AttendTile& t, const AttendState& s) {
-  const auto* weights = reinterpret_cast<const uint32_t*>(t.scores);
-  for (int column = 0; column < t.padded_dim; column += Step(column, t.padded_dim)) {
-    for (int lane = 0; lane < t.padded_lanes; lane += 4) {
-      const uint32_t* a = weights + lane;
+  const auto* values = reinterpret_cast<const uint32_t*>(t.rows);
+  for (int column = 0; column < t.padded_lanes; column += Step(column, t.padded_lanes)) {
+    for (int c = 0; c < t.padded_dim; c += 4) {
+      const uint32_t* a = values + c;
       const Product p = {.a = {a, a + 1, a + 2, a + 3},
-                         .a_step = t.padded_lanes,
-                         .b = t.rows,
-                         .b_row = t.padded_dim,
+                         .a_step = t.padded_dim,
+                         .b = t.scores,
+                         .b_row = t.padded_lanes,
                          .depth = (t.n_rows + 1) / 2,
-                         .c = s.acc + static_cast<ptrdiff_t>(lane) * t.padded_dim,
-                         .c_row = t.padded_dim,
-                         .scale = t.correction + lane};
-      Multiply(p, column, t.padded_dim);
+                         .c = s.acc + static_cast<ptrdiff_t>(c) * t.padded_lanes,
+                         .c_row = t.padded_lanes,
+                         .scale = t.correction};
+      Multiply(p, column, t.padded_lanes);
+    }
+  }
+}
+
+// acc [padded_dim, padded_lanes] becomes [padded_lanes, padded_dim].
+void UnpackSums(float* acc, float* scratch, int padded_dim, int padded_lanes) {
+  const ptrdiff_t n = static_cast<ptrdiff_t>(padded_dim) * padded_lanes;
+  __builtin_memcpy(scratch, acc, n * sizeof(float));
+  for (int lane = 0; lane < padded_lanes; ++lane) {
+    for (int c = 0; c < padded_dim; ++c) {
+      *acc++ = scratch[static_cast<ptrdiff_t>(c) * padded_lanes + lane];
     }
   }
 }
@@ -273,10 +300,17 @@ void Run(const AttendTile& t, const AttendState& s) {
 
 AttendKernelSet AttendKernelsAvx512Bf16() {
   AttendKernelSet kernels = AttendKernelsAvx512();
+  // Long sums: what precedes and follows a block of sums takes as long as a few rows.
+  constexpr int kManyRows = 256;
+  static_assert(kManyRows <= kAttendMostRows);
   kernels.bf16.many = Run<Bf16>;
+  kernels.bf16.many_rows = kManyRows;
   kernels.bf16.pack_queries = PackQueries;
+  kernels.bf16.unpack_sums = UnpackSums;
   kernels.int8.many = Run<Int8>;
+  kernels.int8.many_rows = kManyRows;
   kernels.int8.pack_queries = PackQueries;
+  kernels.int8.unpack_sums = UnpackSums;
   return kernels;
 }
 

@@ -11,8 +11,8 @@ constexpr float kLog2E = 1.44269504088896340736F;
 
 // Where the K and V of up to a tile of rows are.
 struct RowPointers {
-  const unsigned char* keys[kAttendTileRows];
-  const unsigned char* values[kAttendTileRows];
+  const unsigned char* keys[kAttendMostRows];
+  const unsigned char* values[kAttendMostRows];
   std::int32_t count = 0;
 };
 
@@ -66,10 +66,6 @@ void ResolveRows(const Run& run,
     out.values[i] = reinterpret_cast<const unsigned char*>(at + value_offset);
   }
   out.count = count;
-}
-
-std::int32_t TileRows(const AttendSpan& span, std::int32_t done) {
-  return std::min(kAttendTileRows, span.count - done);
 }
 
 AttendTile MakeTile(const Run& run, const RowPointers& rows) {
@@ -148,8 +144,8 @@ void ResolveTile(const Run& run, const TilePlace& place, RowPointers& out) {
   out.count = 0;
   if (place.span >= run.item.span_end) return;
   const AttendSpan& span = run.plan.spans[place.span];
-  ResolveRows(
-      run, run.params.parts[span.part], span.first + place.done, TileRows(span, place.done), out);
+  const std::int32_t count = std::min(kAttendTileRows, span.count - place.done);
+  ResolveRows(run, run.params.parts[span.part], span.first + place.done, count, out);
 }
 
 TilePlace After(const Run& run, TilePlace place, std::int32_t n_rows) {
@@ -209,7 +205,8 @@ void RunQueryTile(const Run& run, const AttendSpan& span) {
   PackQueryTile(run, part);
   RowPointers rows;
   for (std::int32_t done = 0; done < span.count; done += rows.count) {
-    ResolveRows(run, part, span.first + done, TileRows(span, done), rows);
+    const std::int32_t count = std::min(run.kernel().many_rows, span.count - done);
+    ResolveRows(run, part, span.first + done, count, rows);
     AttendTile tile = MakeTile(run, rows);
     tile.head_offset = run.item.kv_begin * head_bytes;
     if (MaskTile(run, part, part.range.begin + span.first + done, rows.count)) {
@@ -246,8 +243,8 @@ void AttendScratch::Reserve(const AttendPlan& plan) {
   const std::size_t lanes = plan.max_lanes;
   const std::size_t dim = plan.max_head_dim;
   const std::size_t sizes[] = {dim * lanes,
-                               kAttendTileRows * dim,
-                               kAttendTileRows * lanes,
+                               kAttendMostRows * dim,
+                               kAttendMostRows * lanes,
                                lanes,
                                lanes,
                                static_cast<std::size_t>(PartialFloats(lanes, dim))};
@@ -290,6 +287,9 @@ void RunAttendItem(const AttendKernelSet& kernels,
   } else {
     for (std::int32_t s = item.span_begin; s < item.span_end; ++s) {
       RunQueryTile(run, plan.spans[s]);
+    }
+    if (run.kernel().unpack_sums != nullptr) {
+      run.kernel().unpack_sums(run.state.acc, scratch.queries, run.padded_dim(), lanes);
     }
   }
   if (item.partial < 0) WriteOutput(run);

@@ -7,7 +7,8 @@
 
 namespace keyhole {
 
-constexpr int32_t kAttendTileRows = 64;
+constexpr int32_t kAttendTileRows = 64;   // of a tile, at most, but for `many_rows`
+constexpr int32_t kAttendMostRows = 256;  // of any tile
 
 // The running softmax of some lanes (a lane is one query head of one query), in powers of two:
 // result = acc / sum. Starts as max = -infinity, sum = 0, acc = 0.
@@ -24,7 +25,7 @@ struct AttendTile {
                                           // as many of them into the cache as the tile has rows
   const unsigned char* const* next_values;
   size_t head_offset;  // of the KV head behind these pointers, in bytes
-  int32_t n_rows;      // at most kAttendTileRows
+  int32_t n_rows;      // at most kAttendTileRows, or many_rows
   int32_t n_next;
   int32_t head_bytes;  // of one row
   int32_t head_dim;
@@ -34,8 +35,8 @@ struct AttendTile {
   const float* queries;  // scaled; few lanes: [lanes, padded_dim], many: [padded_dim, padded_lanes]
   const float* bias;     // [lanes], in powers of two
   const int32_t* visible;  // [padded_lanes], rows of the tile that a lane sees; null: all
-  float* rows;             // scratch [kAttendTileRows, padded_dim]
-  float* scores;           // scratch [kAttendTileRows, lanes padded to 16]
+  float* rows;             // scratch [kAttendMostRows, padded_dim]
+  float* scores;           // scratch [kAttendMostRows, lanes padded to 16]
   float* correction;       // scratch [padded_lanes]
 };
 
@@ -44,8 +45,12 @@ using AttendTileFn = void (*)(const AttendTile& tile, const AttendState& state);
 struct AttendKernels {
   AttendTileFn few;   // vectors run along head_dim; for one query
   AttendTileFn many;  // vectors run along the lanes; `state` has room for padded_lanes
+  int32_t many_rows = kAttendTileRows;  // of a tile of `many`, at most
   // Null, or makes queries [head_dim, padded_lanes] what `many` takes, in place.
-  void (*pack_queries)(float* queries, int head_dim, int padded_lanes);
+  void (*pack_queries)(float* queries, int head_dim, int padded_lanes) = nullptr;
+  // Null, or makes the sums of `many` what AttendState says, with as much scratch, when no tile is
+  // left.
+  void (*unpack_sums)(float* acc, float* scratch, int padded_dim, int padded_lanes) = nullptr;
 };
 
 struct AttendKernelSet {
