@@ -21,7 +21,9 @@ namespace keyhole {
 namespace {
 
 constexpr std::int64_t kRounds = 1 << 16;
-constexpr int kChains = 12;  // more than latency times units of any core
+// More than latency times units of any core. Each starts from another value: the compiler makes one
+// of chains that are equal.
+constexpr int kChains = 12;
 
 __attribute__((target_clones("avx512f", "avx2", "default"))) std::uint64_t Sum(
     const std::uint64_t* values, std::int64_t n) {
@@ -31,7 +33,8 @@ __attribute__((target_clones("avx512f", "avx2", "default"))) std::uint64_t Sum(
 }
 
 __attribute__((target("avx2,fma"))) float FmaAvx2() {
-  __m256 sums[kChains] = {};
+  __m256 sums[kChains];
+  for (int i = 0; i < kChains; ++i) sums[i] = _mm256_set1_ps(static_cast<float>(i));
   const __m256 x = _mm256_set1_ps(0.5F);
   for (std::int64_t round = 0; round < kRounds; ++round) {
     for (__m256& sum : sums) sum = _mm256_fmadd_ps(sum, x, x);
@@ -41,7 +44,8 @@ __attribute__((target("avx2,fma"))) float FmaAvx2() {
 }
 
 __attribute__((target("avx512f"))) float FmaAvx512() {
-  __m512 sums[kChains] = {};
+  __m512 sums[kChains];
+  for (int i = 0; i < kChains; ++i) sums[i] = _mm512_set1_ps(static_cast<float>(i));
   const __m512 x = _mm512_set1_ps(0.5F);
   for (std::int64_t round = 0; round < kRounds; ++round) {
     for (__m512& sum : sums) sum = _mm512_fmadd_ps(sum, x, x);
@@ -51,7 +55,8 @@ __attribute__((target("avx512f"))) float FmaAvx512() {
 }
 
 __attribute__((target("avx512f,avx512vnni"))) float DotInt8() {
-  __m512i sums[kChains] = {};
+  __m512i sums[kChains];
+  for (int i = 0; i < kChains; ++i) sums[i] = _mm512_set1_epi8(static_cast<char>(i));
   const __m512i x = _mm512_set1_epi8(1);
   for (std::int64_t round = 0; round < kRounds; ++round) {
     for (__m512i& sum : sums) sum = _mm512_dpbusd_epi32(sum, x, sum);
@@ -61,7 +66,8 @@ __attribute__((target("avx512f,avx512vnni"))) float DotInt8() {
 }
 
 __attribute__((target("avx512f,avx512bf16"))) float DotBf16() {
-  __m512 sums[kChains] = {};
+  __m512 sums[kChains];
+  for (int i = 0; i < kChains; ++i) sums[i] = _mm512_set1_ps(static_cast<float>(i));
   const __m512bh x = _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.5F), _mm512_set1_ps(0.5F));
   for (std::int64_t round = 0; round < kRounds; ++round) {
     for (__m512& sum : sums) sum = _mm512_dpbf16_ps(sum, x, x);
