@@ -23,30 +23,36 @@ struct LinearInputsImpl {
     }
   }
 
-  // Lane i of the result is lane i ^ distance.
-  static inline __attribute__((always_inline)) I Swap(I v, int distance) {
-    return __builtin_shuffle(v, Isa::kLanes ^ distance);
+  // All lanes joined into one, in halves: narrow vectors cost less.
+  template <int kLanes, class Join>
+  static inline __attribute__((always_inline)) int32_t Fold(typename VectorTypes<kLanes>::I v,
+                                                            Join join) {
+    if constexpr (kLanes == 16) {
+      return Fold<8>(join(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7),
+                          __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15)),
+                     join);
+    } else if constexpr (kLanes == 8) {
+      return Fold<4>(join(__builtin_shufflevector(v, v, 0, 1, 2, 3),
+                          __builtin_shufflevector(v, v, 4, 5, 6, 7)),
+                     join);
+    } else {
+      v = join(v, __builtin_shufflevector(v, v, 2, 3, 0, 1));
+      return join(v, __builtin_shufflevector(v, v, 1, 0, 3, 2))[0];
+    }
   }
 
   // The largest magnitude. Compared as integers, where infinities and NaN come last.
   static inline __attribute__((always_inline)) float Largest(const V* x) {
     I largest = reinterpret_cast<I>(x[0]) & 0x7FFFFFFF;
+#pragma GCC unroll 8
     for (int v = 1; v < kVectors; ++v) {
       const I magnitude = reinterpret_cast<I>(x[v]) & 0x7FFFFFFF;
       largest = largest > magnitude ? largest : magnitude;
     }
-#pragma GCC unroll 4
-    for (int distance = kWidth / 2; distance > 0; distance /= 2) {
-      const I other = Swap(largest, distance);
-      largest = largest > other ? largest : other;
-    }
-    return reinterpret_cast<V>(largest)[0];
-  }
-
-  static inline __attribute__((always_inline)) int32_t Sum(I v) {
-#pragma GCC unroll 4
-    for (int distance = kWidth / 2; distance > 0; distance /= 2) v += Swap(v, distance);
-    return v[0];
+    const int32_t bits = Fold<kWidth>(largest, [](auto a, auto b) { return a > b ? a : b; });
+    float result;
+    __builtin_memcpy(&result, &bits, sizeof(result));
+    return result;
   }
 
   // Codes are the nearest integers of x / scale, ties to even. Anything for infinities and NaN:
@@ -75,7 +81,7 @@ struct LinearInputsImpl {
       Isa::StoreBytes(q, codes + v * kWidth);
       sums += q;
     }
-    const int32_t sum = Sum(sums);
+    const int32_t sum = Fold<kWidth>(sums, [](auto a, auto b) { return a + b; });
     rows.start[at] =
         static_cast<int32_t>(-static_cast<uint32_t>(rows.zero) * static_cast<uint32_t>(sum));
     float* scales = rows.scales + 2 * block * rows.n_rows + r;

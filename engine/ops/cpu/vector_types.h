@@ -12,7 +12,6 @@ struct Vectors4 {
   typedef int32_t I __attribute__((vector_size(16)));
   typedef uint32_t U __attribute__((vector_size(16)));
   typedef uint16_t H __attribute__((vector_size(8)));
-  static constexpr I kLanes = {0, 1, 2, 3};
 };
 
 struct Vectors8 {
@@ -21,7 +20,6 @@ struct Vectors8 {
   typedef int32_t I __attribute__((vector_size(32)));
   typedef uint32_t U __attribute__((vector_size(32)));
   typedef uint16_t H __attribute__((vector_size(16)));
-  static constexpr I kLanes = {0, 1, 2, 3, 4, 5, 6, 7};
 };
 
 struct Vectors16 {
@@ -30,7 +28,6 @@ struct Vectors16 {
   typedef int32_t I __attribute__((vector_size(64)));
   typedef uint32_t U __attribute__((vector_size(64)));
   typedef uint16_t H __attribute__((vector_size(32)));
-  static constexpr I kLanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 };
 
 }  // namespace
