@@ -30,6 +30,12 @@ absl::Status CheckShape(std::int64_t n_out, std::int64_t n_in, std::span<const f
   return absl::OkStatus();
 }
 
+// Filled up to whole panels, as the kernels read it.
+void SetBias(std::span<const float> bias, LinearWeights& weights) {
+  weights.bias.assign(bias.begin(), bias.end());
+  if (!bias.empty()) weights.bias.resize(weights.n_panels() * kPanelColumns);
+}
+
 }  // namespace
 
 PackedLinear::PackedLinear() = default;
@@ -46,7 +52,7 @@ absl::StatusOr<PackedLinear> PackedLinear::Pack(Device& device,
   KEYHOLE_RETURN_IF_ERROR(CheckShape(n_out, n_in, bias));
   KEYHOLE_ASSIGN_OR_RETURN(LinearWeights weights,
                            PackWeights(device.pool(), {format, n_out, n_in}, rows));
-  weights.bias.assign(bias.begin(), bias.end());
+  SetBias(bias, weights);
   PackedLinear packed;
   packed.impl_ = std::make_unique<const Impl>(Impl{std::move(weights)});
   return packed;
@@ -65,7 +71,7 @@ absl::StatusOr<PackedLinear> PackedLinear::PackQuantized(Device& device,
   }
   KEYHOLE_ASSIGN_OR_RETURN(LinearWeights weights,
                            PackQuantizedWeights(device.pool(), n_out, n_in, rows));
-  weights.bias.assign(bias.begin(), bias.end());
+  SetBias(bias, weights);
   PackedLinear packed;
   packed.impl_ = std::make_unique<const Impl>(Impl{std::move(weights)});
   return packed;

@@ -1,7 +1,7 @@
 // Speed of Linear: one JSON line for each shape, number of rows, format and instruction set.
 //
 //   linear_bench [--check] [--threads=N] [--levels=best|all] [--model=smollm2|llama3]
-//   [--format=f32|bf16|int8|q4_1]
+//   [--format=f32|bf16|int8|q4_1] [--rows=1,8,512]
 //
 // --check runs small shapes for a moment, to see that everything runs. Weights of a shape are held
 // several times over, more than caches hold, and used in turn, as a model's layers are.
@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/strings/str_split.h"
 #include "engine/ops/linear.h"
 
 namespace keyhole {
@@ -49,6 +50,7 @@ struct Options {
   int n_threads = 0;
   std::string model;
   std::string format;
+  std::vector<std::int64_t> rows = {1, 8, 512};
 };
 
 // Cheap numbers without a pattern that matters, in [-0.5, 0.5).
@@ -112,7 +114,7 @@ void RunCase(const Options& options,
              std::string_view format,
              const Shape& shape,
              const std::vector<PackedLinear>& weights) {
-  for (const std::int64_t n : {1, 8, 512}) {
+  for (const std::int64_t n : options.rows) {
     at::Tensor x = at::empty({n, shape.n_in}, at::kFloat);
     at::Tensor out = at::empty({n, shape.n_out}, at::kFloat);
     float* values = x.mutable_data_ptr<float>();
@@ -171,6 +173,11 @@ bool ParseOption(std::string_view argument, Options& options) {
     options.model = value;
   } else if (name == "--format") {
     options.format = value;
+  } else if (name == "--rows") {
+    options.rows.clear();
+    for (const absl::string_view n : absl::StrSplit(value, ',')) {
+      options.rows.push_back(std::atoll(std::string(n).c_str()));
+    }
   } else {
     return false;
   }

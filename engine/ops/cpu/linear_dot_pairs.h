@@ -24,7 +24,8 @@ struct PairDot {
                                                                B (*sums)[kVectors]) {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      sums[r][v] = Bytes::Add16(sums[r][v], Bytes::MulPairs(weights, Bytes::Set32(x[r])));
+      sums[r][v] =
+          Bytes::Add16(sums[r][v], Bytes::MulPairs(weights, Bytes::Set32(x[r * kBlockWords])));
     }
   }
 
@@ -51,12 +52,11 @@ struct PairDot {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         const B raw = Bytes::Load(codes + (g * kVectors + v) * kBytes);
-        const int32_t* xg = x + g * kRows;
-        Accumulate<kRows>(Bytes::LowNibbles(raw), xg, v, low);
+        Accumulate<kRows>(Bytes::LowNibbles(raw), x + g, v, low);
         if constexpr (kBits == 8) {
-          Accumulate<kRows>(Bytes::HighNibbles(raw), xg, v, high);
+          Accumulate<kRows>(Bytes::HighNibbles(raw), x + g, v, high);
         } else {
-          Accumulate<kRows>(Bytes::HighNibbles(raw), xg + 4 * kRows, v, low);
+          Accumulate<kRows>(Bytes::HighNibbles(raw), x + g + 4, v, low);
         }
       }
     }

@@ -18,6 +18,7 @@ namespace keyhole {
 
 constexpr int kPanelColumns = 16;
 constexpr int kBlock = 32;  // values along n_in that share a scale
+constexpr int kBlockWords = kBlock / 4;
 
 struct LinearPanels {
   const unsigned char* data;  // first panel
@@ -25,7 +26,7 @@ struct LinearPanels {
   ptrdiff_t scales_at;  // where in a panel the scales begin
   int64_t n_in;         // int8: a multiple of 32
   int64_t n_columns;    // of all panels together; the last one may be partly filled
-  const float* bias;    // [n_columns], or null
+  const float* bias;    // [n_columns] and on to the end of the last panel, or null
   int code_bits;        // 4 or 8
   bool half_scales;
   bool has_offsets;
@@ -35,7 +36,7 @@ struct LinearPanels {
 struct LinearInput {
   int n_rows;
   const float* x;        // f32, bf16: [n_in][n_rows]
-  const int32_t* codes;  // int8: [n_in / 32][8][n_rows] words of four signed codes
+  const int32_t* codes;  // int8: [n_in / 32][n_rows][8] words of four signed codes
   const int32_t* start;  // [n_in / 32][n_rows]: -zero * sum of the codes
   const float* scales;   // [n_in / 32][2][n_rows]: scale, scale * sum of the codes
 };

@@ -29,14 +29,22 @@ struct Avx2Bytes {
 
 struct Avx2 : Vectors8, PairDot<Avx2Bytes, 2> {
   using V = Vectors8::V;
+  using I = Vectors8::I;
   static constexpr int kMaxRows = 6;
   static constexpr int kMaxRowsInt8 = 4;
+  static constexpr int kRowsAtOnce = 4;
   static constexpr int kPanelsOneRow = 1;
   static constexpr int kSums = 12;  // registers that hold sums
 
   static inline V MulAdd(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
   static inline V LoadHalf(const uint16_t* p) {
     return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static inline void StoreBytes(I q, signed char* to) {
+    const __m256i all = reinterpret_cast<__m256i>(q);
+    const __m128i words =
+        _mm_packs_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packs_epi16(words, words));
   }
 };
 

@@ -27,14 +27,20 @@ struct Avx512Bytes {
 
 struct Avx512 : Vectors16, PairDot<Avx512Bytes, 1> {
   using V = Vectors16::V;
+  using I = Vectors16::I;
   static constexpr int kMaxRows = 12;
   static constexpr int kMaxRowsInt8 = 8;
+  static constexpr int kRowsAtOnce = 8;
   static constexpr int kPanelsOneRow = 2;
   static constexpr int kSums = 24;
 
   static inline V MulAdd(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
   static inline V LoadHalf(const uint16_t* p) {
     return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static inline void StoreBytes(I q, signed char* to) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                     _mm512_cvtepi32_epi8(reinterpret_cast<__m512i>(q)));
   }
 };
 

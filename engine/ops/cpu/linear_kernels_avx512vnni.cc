@@ -10,12 +10,17 @@ namespace {
 struct Avx512Vnni : Vectors16 {
   static constexpr int kMaxRows = 12;
   static constexpr int kMaxRowsInt8 = 12;
+  static constexpr int kRowsAtOnce = 6;
   static constexpr int kPanelsOneRow = 4;
   static constexpr int kSums = 24;
 
   static inline V MulAdd(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
   static inline V LoadHalf(const uint16_t* p) {
     return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static inline void StoreBytes(I q, signed char* to) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                     _mm512_cvtepi32_epi8(reinterpret_cast<__m512i>(q)));
   }
 
   template <int kRows>
@@ -24,7 +29,7 @@ struct Avx512Vnni : Vectors16 {
                                                                __m512i* sums) {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      sums[r] = _mm512_dpbusd_epi32(sums[r], weights, _mm512_set1_epi32(x[r]));
+      sums[r] = _mm512_dpbusd_epi32(sums[r], weights, _mm512_set1_epi32(x[r * kBlockWords]));
     }
   }
 
@@ -41,11 +46,11 @@ struct Avx512Vnni : Vectors16 {
     for (int g = 0; g < kBits; ++g) {
       const __m512i raw = _mm512_load_si512(codes + 64 * g);
       if constexpr (kBits == 8) {
-        Accumulate<kRows>(raw, x + g * kRows, sums);
+        Accumulate<kRows>(raw, x + g, sums);
       } else {
-        Accumulate<kRows>(_mm512_and_si512(raw, nibble), x + g * kRows, sums);
+        Accumulate<kRows>(_mm512_and_si512(raw, nibble), x + g, sums);
         const __m512i high = _mm512_and_si512(_mm512_srli_epi16(raw, 4), nibble);
-        Accumulate<kRows>(high, x + (g + 4) * kRows, sums);
+        Accumulate<kRows>(high, x + g + 4, sums);
       }
     }
 #pragma GCC unroll 16

@@ -9,6 +9,7 @@ struct Portable : Vectors4 {
   static constexpr int kVectors = kPanelColumns / kWidth;
   static constexpr int kMaxRows = 2;
   static constexpr int kMaxRowsInt8 = 2;
+  static constexpr int kRowsAtOnce = 2;
   static constexpr int kPanelsOneRow = 1;
   static constexpr int kSums = 8;
 
@@ -26,6 +27,10 @@ struct Portable : Vectors4 {
     return reinterpret_cast<V>(reinterpret_cast<U>(magnitude) | infinite | ((bits & 0x8000) << 16));
   }
 
+  static inline void StoreBytes(I q, signed char* to) {
+    for (int i = 0; i < kWidth; ++i) to[i] = static_cast<signed char>(q[i]);
+  }
+
   static inline int Code(unsigned char byte, int bits, int nibble) {
     return bits == 8 ? byte : (byte >> (4 * nibble)) & 15;
   }
@@ -40,7 +45,7 @@ struct Portable : Vectors4 {
       for (int32_t& sum : sums) sum = start[r];
       for (int g = 0; g < 8; ++g) {
         signed char xs[4];
-        __builtin_memcpy(xs, x + g * kRows + r, sizeof(xs));
+        __builtin_memcpy(xs, x + r * kBlockWords + g, sizeof(xs));
         const unsigned char* group = codes + g % kBits * 4 * kPanelColumns;
         for (int c = 0; c < kPanelColumns; ++c) {
           for (int j = 0; j < 4; ++j) sums[c] += xs[j] * Code(group[4 * c + j], kBits, g / kBits);

@@ -226,6 +226,11 @@ TEST_P(LinearTest, ExtremeInputsOfInt8) {
   x[40] = std::numeric_limits<float>::quiet_NaN();
   x[3] = std::numeric_limits<float>::infinity();
   for (const float value : Apply(device_, packed, x)) EXPECT_FALSE(std::isfinite(value));
+  for (const int at : {0, 1, 9, 22, 31}) {
+    x.assign(64, 1);
+    x[at] = std::numeric_limits<float>::quiet_NaN();
+    for (const float value : Apply(device_, packed, x)) EXPECT_FALSE(std::isfinite(value)) << at;
+  }
 }
 
 TEST_P(LinearTest, NoRows) {
@@ -293,18 +298,24 @@ TEST_P(LinearTest, HoldsQuantisedFilesExactly) {
   }
 }
 
+// Every height of a tile, and several tiles.
 TEST_P(LinearTest, QuantisedRowDoesNotDependOnTheOthers) {
-  for (const auto encoding : {QuantizedEncoding::kQ4_1, QuantizedEncoding::kQ5_K}) {
+  for (const auto encoding :
+       {QuantizedEncoding::kQ4_0, QuantizedEncoding::kQ4_1, QuantizedEncoding::kQ5_K}) {
     const auto m = RandomQuantized(encoding, 70, 256, 50);
     auto packed = PackedLinear::PackQuantized(device_, 70, 256, m.rows());
     ASSERT_TRUE(packed.ok());
     const std::vector<float> x = RandomValues(31 * 256, 51);
-    const std::vector<float> together = Apply(device_, *packed, x);
+    std::vector<float> alone;
     for (int row = 0; row < 31; ++row) {
       const auto first = x.begin() + row * 256;
-      const auto at = together.begin() + row * 70;
-      EXPECT_THAT(std::vector<float>(at, at + 70),
-                  ElementsAreArray(Apply(device_, *packed, {first, first + 256})));
+      const std::vector<float> out = Apply(device_, *packed, {first, first + 256});
+      alone.insert(alone.end(), out.begin(), out.end());
+    }
+    for (const int n : {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 31}) {
+      EXPECT_THAT(Apply(device_, *packed, {x.begin(), x.begin() + n * 256}),
+                  ElementsAreArray(alone.begin(), alone.begin() + n * 70))
+          << n;
     }
   }
 }
