@@ -82,6 +82,8 @@ void DescribeSelection(const SelectionSettings& selection, std::vector<std::stri
   lines.push_back(OptionalLine("selection.proximity", selection.proximity));
   lines.push_back(Line("selection.probes", selection.probes));
   lines.push_back(Line("selection.tail_chunk", selection.tail_chunk));
+  lines.push_back(Line("selection.coarse_dims", selection.coarse_dims));
+  lines.push_back(Line("selection.fine_rows", selection.fine_rows));
   lines.push_back(Line("selection.recall_interval", selection.recall_interval));
   lines.push_back(Line("selection.positions", Name(selection.positions)));
   lines.push_back(OptionalLine("selection.recall_distance", selection.recall_distance));
@@ -119,6 +121,8 @@ absl::Status Validate(const EngineConfig& config) {
       {"selection.proximity", config.selection.proximity.value_or(0), 0, 1024},
       {"selection.probes", config.selection.probes, 1, 65536},
       {"selection.tail_chunk", config.selection.tail_chunk, 0, 65536},
+      {"selection.coarse_dims", config.selection.coarse_dims, 0, 8192},
+      {"selection.fine_rows", config.selection.fine_rows, 1, kMaxTokens},
       {"selection.recall_interval", config.selection.recall_interval, 0, kMaxTokens},
       {"selection.recall_distance", config.selection.recall_distance.value_or(0), 0, kMaxTokens},
       {"scheduler.max_context", scheduler.max_context, 0, kMaxTokens},
@@ -140,6 +144,10 @@ absl::Status Validate(const EngineConfig& config) {
                                                    config.kv.page_size,
                                                    " does not divide scheduler.chunk_size ",
                                                    scheduler.chunk_size));
+  }
+  if (config.selection.coarse_dims % 4 != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "selection.coarse_dims ", config.selection.coarse_dims, " is not a multiple of 4"));
   }
   if (scheduler.max_queued_tokens < scheduler.max_context) {
     return absl::InvalidArgumentError(absl::StrCat("scheduler.max_queued_tokens ",

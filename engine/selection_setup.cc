@@ -49,6 +49,8 @@ PolicyParts ResolvePolicyParts(const SelectionSettings& settings,
   parts.proximity = settings.proximity.value_or(traits.default_proximity);
   parts.probes = settings.probes;
   parts.single_queries = settings.tail_chunk;
+  parts.coarse_dims = settings.coarse_dims;
+  parts.fine_rows = settings.fine_rows;
   parts.recall_interval = settings.recall_interval;
   return parts;
 }

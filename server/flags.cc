@@ -131,6 +131,13 @@ void AddSelectionFlags(CLI::App* app, SelectionSettings* selection, RawFlags* ra
          selection->tail_chunk,
          "Prefill tokens of a step at the end of a long prompt, each with its own selection")
       ->group(kGroup);
+  app->add_option("--coarse-dims",
+                  selection->coarse_dims,
+                  "Dimensions of a compressed key that rank blocks of 16 tokens; the best blocks' "
+                  "tokens are scored by all (0: every token is)")
+      ->group(kGroup);
+  app->add_option("--fine-rows", selection->fine_rows, "Tokens of these best blocks, at least")
+      ->group(kGroup);
   app->add_option("--recall-interval",
                   selection->recall_interval,
                   "Decode selections between two comparisons with exact scores (0: none)")

@@ -74,7 +74,7 @@ void SelectionMetrics::OnStep(const StepRecord& record) {
   if (stats.layers.empty()) return;
   ObserveLayers(stats);
   const bool scored = std::any_of(
-      stats.layers.begin(), stats.layers.end(), [](const auto& layer) { return layer.scored; });
+      stats.layers.begin(), stats.layers.end(), [](const auto& layer) { return layer.scored > 0; });
   if (scored) ObserveStep(record);
   ObserveRecall(stats);
 }
@@ -85,7 +85,7 @@ void SelectionMetrics::ObserveLayers(const StepSelectionStats& stats) {
     const std::size_t group = LayerGroup(i, stats.layers.size());
     rows_[group]->Increment(static_cast<double>(layer.selected));
     candidates_->Increment(static_cast<double>(layer.candidates));
-    if (!layer.scored) continue;
+    if (layer.scored == 0) continue;
     for (std::size_t stage = 0; stage < kSelectionStages; ++stage) {
       duration_[stage][group]->Observe(layer.seconds[stage]);
     }

@@ -42,6 +42,25 @@ void PoolTile(const SelectionKernels& kernels,
                  out.data());
 }
 
+// Values [begin, end) have no neighbours but one another: mends those within reach of either end.
+void PoolEnds(std::span<const float> in,
+              std::int64_t begin,
+              std::int64_t end,
+              std::int64_t eps,
+              std::span<float> out) {
+  if (end - begin <= 2 * eps) {
+    for (std::int64_t j = begin; j < end; ++j) {
+      out[j] = *std::max_element(in.begin() + std::max(begin, j - eps),
+                                 in.begin() + std::min(end, j + eps + 1));
+    }
+    return;
+  }
+  float top = *std::max_element(in.begin() + begin, in.begin() + begin + eps);
+  for (std::int64_t j = begin; j < begin + eps; ++j) out[j] = top = std::max(top, in[j + eps]);
+  top = *std::max_element(in.begin() + end - eps, in.begin() + end);
+  for (std::int64_t j = end - 1; j >= end - eps; --j) out[j] = top = std::max(top, in[j - eps]);
+}
+
 }  // namespace
 
 void MaxPool(Device& device, std::span<const float> in, std::int32_t eps, std::span<float> out) {
@@ -62,6 +81,22 @@ void MaxPool(Device& device, std::span<const float> in, std::int32_t eps, std::s
       PoolTile(kernels, in, reach, begin, values, out.subspan(begin, std::min(tile, end - begin)));
     }
   });
+}
+
+void MaxPool(Device& device,
+             std::span<const float> in,
+             std::span<const std::int32_t> borders,
+             std::int32_t eps,
+             std::span<float> out) {
+  MaxPool(device, in, eps, out);
+  if (eps == 0 || borders.empty()) return;
+  std::int64_t begin = 0;
+  for (const std::int32_t border : borders) {
+    CheckOp(border > begin && border < std::ssize(in), "MaxPool", "borders do not ascend");
+    PoolEnds(in, begin, border, eps, out);
+    begin = border;
+  }
+  PoolEnds(in, begin, std::ssize(in), eps, out);
 }
 
 }  // namespace keyhole

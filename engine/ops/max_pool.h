@@ -13,4 +13,12 @@ namespace keyhole {
 // Throws std::logic_error otherwise.
 void MaxPool(Device& device, std::span<const float> in, std::int32_t eps, std::span<float> out);
 
+// As if the values before each border and those from it on were pooled apart. REQUIRES: `borders`
+// ascend and are inside (0, in.size()), besides what the other asks.
+void MaxPool(Device& device,
+             std::span<const float> in,
+             std::span<const std::int32_t> borders,
+             std::int32_t eps,
+             std::span<float> out);
+
 }  // namespace keyhole

@@ -55,7 +55,15 @@ void Check(const ScoreRowsParams& params) {
           "null argument");
   const DigestLayout& layout = params.store->layout();
   const std::int64_t room = static_cast<std::int64_t>(params.pages.size()) * layout.page_size;
-  CheckOp(params.rows.begin >= 0 && params.rows.end <= room, kOp, "rows leave the page table");
+  const std::int64_t listed = static_cast<std::int64_t>(params.blocks.size()) * kDigestBlockTokens;
+  CheckOp(params.rows.begin >= 0 && params.rows.end <= (listed > 0 ? listed : room),
+          kOp,
+          "rows leave the page table");
+  for (const std::int32_t block : params.blocks) {
+    CheckOp(block >= 0 && (block + 1) * std::int64_t{kDigestBlockTokens} <= room,
+            kOp,
+            "a block leaves the page table");
+  }
   CheckOp(params.slot >= 0 && params.slot < layout.n_slots, kOp, "no such slot");
   CheckOp(layout.rank <= kMaxRank, kOp, "rank is too large");
   CheckOp(params.n_probes > 0, kOp, "there is no probe");

@@ -22,6 +22,9 @@ struct ScoreRowsParams {
   std::int32_t slot = 0;               // of the layer
   std::span<const PageId> pages = {};  // page table of the sequence
   RowRange rows = {};                  // the candidates
+  // Some blocks of kDigestBlockTokens rows, by number: then `rows` are places in these blocks, one
+  // after another. Empty: all.
+  std::span<const std::int32_t> blocks = {};
   ScoreRule rule = ScoreRule::kVote;
   std::int32_t n_probes = 0;
   std::int32_t n_heads = 0;  // queries of a probe; head h meets group h * n_groups / n_heads

@@ -18,7 +18,8 @@ struct LoadedTile {
     const std::int32_t per_page = layout.page_size / kScoreBlock;
     const std::int32_t last = sequence.end_block - 1;
     for (std::int32_t i = 0; i < end - first + kScoreAheadBlocks; ++i) {
-      const std::int32_t block = std::min(first + i, last);
+      std::int32_t block = std::min(first + i, last);
+      if (!params.blocks.empty()) block = params.blocks[block];
       blocks[i] = params.store->Slot(params.pages[block / per_page], params.slot) +
                   block % per_page * layout.block_bytes();
     }

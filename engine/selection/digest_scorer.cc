@@ -9,6 +9,10 @@
 namespace keyhole {
 namespace {
 
+constexpr std::int32_t kBlock = kDigestBlockTokens;
+constexpr std::int32_t kFineBudgets = 4;   // rows that are scored by all dimensions, in budgets
+constexpr std::int32_t kWorthRanking = 2;  // candidates, in such rows, at least
+
 absl::Status Check(const PolicyParts& parts, const DigestRule& rule) {
   if (parts.maps == nullptr || parts.digests == nullptr) {
     return absl::InvalidArgumentError("this selection policy needs a calibration");
@@ -96,22 +100,67 @@ void DigestScorer::Compress(const SelectionContext& context) {
   }
 }
 
-void DigestScorer::Score(Device& device,
-                         const SelectionContext& context,
-                         RowRange candidates,
-                         LayerSelection& times,
-                         std::span<float> scores) {
+Candidates DigestScorer::Prepare(Device& device,
+                                 const SelectionContext& context,
+                                 RowRange middle,
+                                 LayerSelection& times) {
   {
     const ScopedTimer timer(&times[SelectionStage::kCompress]);
     const TraceSpan span(device.trace(), "compress");
     Compress(context);
   }
+  const std::int32_t fine = std::max(parts_.fine_rows, kFineBudgets * context.sizes.selected);
+  if (rule_.score != ScoreRule::kVote || parts_.coarse_dims == 0 ||
+      middle.size() < kWorthRanking * fine) {
+    return {middle};
+  }
+  const ScopedTimer timer(&times[SelectionStage::kScore]);
+  const TraceSpan span(device.trace(), "rank");
+  return BestBlocks(device, context, middle, fine / kBlock);
+}
+
+// With the blocks at the middle's ends that are not whole.
+Candidates DigestScorer::BestBlocks(Device& device,
+                                    const SelectionContext& context,
+                                    RowRange middle,
+                                    std::int32_t n_blocks) {
+  const std::int32_t first = (middle.begin + kBlock - 1) / kBlock;
+  const std::int32_t end = middle.end / kBlock;
+  ranks_.resize(end - first);
+  RankBlocks(device,
+             {.store = parts_.digests,
+              .slot = slots_[context.layer],
+              .pages = context.pages,
+              .first = first,
+              .end = end,
+              .n_dims = std::min(parts_.coarse_dims, parts_.maps->rank),
+              .n_probes = probes_.n_probes,
+              .n_heads = QueriesPerProbe(),
+              .queries = codes_.data(),
+              .scales = scales_.data(),
+              .out = ranks_.data()},
+             rank_workspace_);
+  TopK(device, ranks_, n_blocks, first, top_k_, blocks_);
+  if (first * kBlock > middle.begin) blocks_.insert(blocks_.begin(), first - 1);
+  if (end * kBlock < middle.end) blocks_.push_back(end);
+  const auto places = static_cast<std::int32_t>(blocks_.size()) * kBlock;
+  return {{std::max(0, middle.begin - blocks_.front() * kBlock),
+           places - std::max(0, (blocks_.back() + 1) * kBlock - middle.end)},
+          blocks_};
+}
+
+void DigestScorer::Score(Device& device,
+                         const SelectionContext& context,
+                         const Candidates& candidates,
+                         LayerSelection& times,
+                         std::span<float> scores) {
   const ScopedTimer timer(&times[SelectionStage::kScore]);
   const TraceSpan span(device.trace(), "score");
   const ScoreRowsParams params = {.store = parts_.digests,
                                   .slot = slots_[context.layer],
                                   .pages = context.pages,
-                                  .rows = candidates,
+                                  .rows = candidates.rows,
+                                  .blocks = candidates.blocks,
                                   .rule = rule_.score,
                                   .n_probes = probes_.n_probes,
                                   .n_heads = QueriesPerProbe(),

@@ -8,7 +8,9 @@
 
 #include "absl/status/statusor.h"
 #include "engine/ops/append_digests.h"
+#include "engine/ops/rank_blocks.h"
 #include "engine/ops/score_rows.h"
+#include "engine/ops/top_k.h"
 #include "engine/selection/policy_parts.h"
 #include "engine/selection/query_probes.h"
 #include "engine/selection/row_scorer.h"
@@ -22,8 +24,9 @@ struct DigestRule {
 };
 
 // Digests are written at append, by page, and never again. Compressed queries are int8 with one
-// scale per head. Source: ESA section 3.1 (arXiv 2502.14477); the vote is TokenSelect's
-// (arXiv 2411.02886).
+// scale per head. A vote over many rows is taken from coarse to fine: the first dimensions, which
+// tell most, rank blocks of rows; the rows of the best blocks are scored by all. Source: ESA
+// section 3.1 (arXiv 2502.14477); the vote is TokenSelect's (arXiv 2411.02886).
 class DigestScorer final : public RowScorer {
  public:
   // Errors: INVALID_ARGUMENT where the parts lack maps or digests, or their sizes do not fit.
@@ -31,9 +34,13 @@ class DigestScorer final : public RowScorer {
                                                            const DigestRule& rule);
 
   bool Selects(std::int32_t layer) const override { return slots_[layer] >= 0; }
+  Candidates Prepare(Device& device,
+                     const SelectionContext& context,
+                     RowRange middle,
+                     LayerSelection& times) override;
   void Score(Device& device,
              const SelectionContext& context,
-             RowRange candidates,
+             const Candidates& candidates,
              LayerSelection& times,
              std::span<float> scores) override;
   void OnAppend(Device& device, std::span<const AppendContext> sequences) override;
@@ -44,6 +51,10 @@ class DigestScorer final : public RowScorer {
   // Queries of one probe that have scores of their own: concatenated heads are one.
   std::int32_t QueriesPerProbe() const;
   void Compress(const SelectionContext& context);
+  Candidates BestBlocks(Device& device,
+                        const SelectionContext& context,
+                        RowRange middle,
+                        std::int32_t n_blocks);
 
   PolicyParts parts_;
   DigestRule rule_;
@@ -58,6 +69,10 @@ class DigestScorer final : public RowScorer {
   std::vector<float> scales_;       // [n_probes, heads]
   std::vector<AppendDigestsParams> appends_;
   ScoreWorkspace workspace_;
+  RankWorkspace rank_workspace_;
+  std::vector<float> ranks_;          // of whole blocks
+  std::vector<std::int32_t> blocks_;  // the best ones, by number
+  TopKWorkspace top_k_;
 };
 
 // Slots of a digest store: by layer that selects.

@@ -70,9 +70,9 @@ void ExactScorer::LoadKey(const SelectionContext& context,
 
 void ExactScorer::Logits(Device& device,
                          const SelectionContext& context,
-                         RowRange candidates,
+                         const Candidates& candidates,
                          const float* probe) {
-  const auto n = static_cast<std::size_t>(candidates.size());
+  const auto n = static_cast<std::size_t>(candidates.rows.size());
   const std::int32_t d = parts_.head_dim;
   const std::int32_t group = parts_.n_heads / parts_.n_kv_heads;
   const float scale = parts_.rope.attention_factor / std::sqrt(static_cast<float>(d));
@@ -85,7 +85,7 @@ void ExactScorer::Logits(Device& device,
       tile_max_[h * tiles + tile] = -std::numeric_limits<float>::infinity();
     }
     for (std::size_t j = begin; j < end; ++j) {
-      LoadKey(context, candidates.begin + static_cast<std::int32_t>(j), key);
+      LoadKey(context, candidates.RowAt(candidates.rows.begin + static_cast<std::int32_t>(j)), key);
       for (std::int32_t h = 0; h < parts_.n_heads; ++h) {
         const float* q = probe + static_cast<std::ptrdiff_t>(h) * d;
         const float* k = key.data() + static_cast<std::ptrdiff_t>(h / group) * d;
@@ -140,7 +140,7 @@ void ExactScorer::Vote(Device& device, std::span<float> scores) {
 
 void ExactScorer::Score(Device& device,
                         const SelectionContext& context,
-                        RowRange candidates,
+                        const Candidates& candidates,
                         LayerSelection& times,
                         std::span<float> scores) {
   const ScopedTimer timer(&times[SelectionStage::kScore]);

@@ -17,9 +17,10 @@ class ExactScorer final : public RowScorer {
  public:
   explicit ExactScorer(const PolicyParts& parts);
 
+  // Needs no Prepare.
   void Score(Device& device,
              const SelectionContext& context,
-             RowRange candidates,
+             const Candidates& candidates,
              LayerSelection& times,
              std::span<float> scores) override;
 
@@ -27,7 +28,7 @@ class ExactScorer final : public RowScorer {
   // One probe's logits, [n_heads, n] in logits_, and each tile's maximum per head.
   void Logits(Device& device,
               const SelectionContext& context,
-              RowRange candidates,
+              const Candidates& candidates,
               const float* probe);
   void LoadKey(const SelectionContext& context, std::int32_t row, std::span<float> key) const;
 

@@ -30,7 +30,7 @@ RecallSample RecallSampler::Compare(Device& device,
   scores_.resize(n);
   pooled_.resize(n);
   LayerSelection unseen;
-  scorer_.Score(device, context, selection.middle, unseen, scores_);
+  scorer_.Score(device, context, {selection.middle}, unseen, scores_);
   MaxPool(device, scores_, proximity_, pooled_);
   TopK(device, pooled_, context.sizes.selected, selection.middle.begin, top_k_, rows_);
 

@@ -15,6 +15,11 @@ LayerSelection& LayerOf(StepSelectionStats& stats, std::int32_t layer) {
   return stats.layers[index];
 }
 
+std::span<float> Sized(std::vector<float>& buffer, std::size_t size) {
+  if (buffer.size() < size) buffer.resize(size);
+  return {buffer.data(), size};
+}
+
 }  // namespace
 
 StagedPolicy::StagedPolicy(const PolicyTraits& traits, Stages stages)
@@ -40,24 +45,38 @@ void StagedPolicy::Choose(Device& device,
                           const SelectionContext& context,
                           LayerSelection& layer,
                           Selection& selection) {
-  const auto n = static_cast<std::size_t>(selection.middle.size());
-  scores_.resize(std::max(scores_.size(), n));
-  pooled_.resize(std::max(pooled_.size(), n));
-  const std::span scores(scores_.data(), n);
-  const std::span pooled(pooled_.data(), n);
-  stages_.scorer->Score(device, context, selection.middle, layer, scores);
+  const Candidates candidates = stages_.scorer->Prepare(device, context, selection.middle, layer);
+  const std::span<float> scores = Sized(scores_, candidates.rows.size());
+  stages_.scorer->Score(device, context, candidates, layer, scores);
+  layer.scored += candidates.rows.size();
   {
     const ScopedTimer timer(&layer[SelectionStage::kTopK]);
     const TraceSpan span(device.trace(), "top_k");
-    MaxPool(device, scores, stages_.proximity, pooled);
-    TopK(
-        device, pooled, context.sizes.selected, selection.middle.begin, top_k_, selection.selected);
+    TakeBest(device, context, candidates, scores, selection);
   }
-  layer.scored = true;
   if (stages_.recall != nullptr && context.stats != nullptr) {
     const TraceSpan span(device.trace(), "recall");
     stages_.recall->Sample(device, context, selection, *context.stats);
   }
+}
+
+void StagedPolicy::TakeBest(Device& device,
+                            const SelectionContext& context,
+                            const Candidates& candidates,
+                            std::span<const float> scores,
+                            Selection& selection) {
+  const std::int32_t budget = context.sizes.selected;
+  if (candidates.blocks.empty()) {
+    const std::span<float> pooled = Sized(pooled_, scores.size());
+    MaxPool(device, scores, stages_.proximity, pooled);
+    TopK(device, pooled, budget, selection.middle.begin, top_k_, selection.selected);
+    return;
+  }
+  WidenRuns(candidates, scores, selection.middle, stages_.proximity, runs_);
+  const std::span<float> pooled = Sized(pooled_, runs_.scores.size());
+  MaxPool(device, runs_.scores, runs_.borders, stages_.proximity, pooled);
+  TopK(device, pooled, budget, 0, top_k_, selection.selected);
+  for (std::int32_t& place : selection.selected) place = runs_.rows[place];
 }
 
 void StagedPolicy::OnAppend(Device& device, std::span<const AppendContext> sequences) {

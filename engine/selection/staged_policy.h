@@ -9,6 +9,7 @@
 #include "engine/selection/policy_parts.h"
 #include "engine/selection/recall_sampler.h"
 #include "engine/selection/row_scorer.h"
+#include "engine/selection/run_scores.h"
 #include "engine/selection/selection_policy.h"
 
 namespace keyhole {
@@ -35,11 +36,17 @@ class StagedPolicy final : public SelectionPolicy {
               const SelectionContext& context,
               LayerSelection& layer,
               Selection& selection);
+  void TakeBest(Device& device,
+                const SelectionContext& context,
+                const Candidates& candidates,
+                std::span<const float> scores,
+                Selection& selection);
 
   PolicyTraits traits_;
   Stages stages_;
   std::vector<float> scores_;
   std::vector<float> pooled_;
+  RunScores runs_;
   TopKWorkspace top_k_;
 };
 

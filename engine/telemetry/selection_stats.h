@@ -15,7 +15,7 @@ struct LayerSelection {
   std::array<double, kSelectionStages> seconds = {};  // of all sequences of the step
   std::int64_t candidates = 0;                        // middle rows there were
   std::int64_t selected = 0;                          // middle rows chosen
-  bool scored = false;                                // some sequence's candidates were scored
+  std::int64_t scored = 0;                            // candidates that were scored
 
   double& operator[](SelectionStage stage) { return seconds[static_cast<std::size_t>(stage)]; }
 };

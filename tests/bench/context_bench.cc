@@ -118,8 +118,8 @@ class ContextBench {
     double rows = 0;
     const auto row_bytes = static_cast<double>(runner_->store().layout().row_bytes());
     for (const LayerSelection& layer : runner_->selection().layers) {
-      if (layer.scored) {
-        digests += static_cast<double>(layer.candidates) *
+      if (layer.scored > 0) {
+        digests += static_cast<double>(layer.scored) *
                    static_cast<double>(runner_->digests()->layout().token_bytes());
       }
       rows += static_cast<double>(depth - layer.candidates + layer.selected + n_tokens) * row_bytes;
@@ -200,6 +200,8 @@ void AddOptions(CLI::App* app, Options* options) {
   app->add_option("--prefill-local", selection.prefill_local);
   app->add_option("--selected", selection.selected);
   app->add_option("--probes", selection.probes);
+  app->add_option("--coarse-dims", selection.coarse_dims);
+  app->add_option("--fine-rows", selection.fine_rows);
   app->add_option("--chunk-size", options->engine.scheduler.chunk_size);
   app->add_option("--threads", options->engine.threads, "0: all cores");
   app->add_option("--steps", options->steps, "Decode steps of a case")->check(CLI::PositiveNumber);

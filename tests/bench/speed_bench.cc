@@ -229,6 +229,8 @@ void AddOptions(CLI::App* app, Options* options) {
   app->add_option("--policy", selection.policy);
   app->add_option("--local", selection.local);
   app->add_option("--prefill-local", selection.prefill_local);
+  app->add_option("--coarse-dims", selection.coarse_dims);
+  app->add_option("--fine-rows", selection.fine_rows);
   app->add_option("--recall-interval", selection.recall_interval);
 }
 

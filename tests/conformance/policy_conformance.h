@@ -13,12 +13,19 @@
 
 namespace keyhole {
 
-class PolicyConformanceTest : public testing::TestWithParam<std::string> {
+// A policy, and whether it may go from coarse to fine.
+struct ConformanceCase {
+  std::string policy;
+  std::int32_t coarse_dims = 0;
+};
+
+class PolicyConformanceTest : public testing::TestWithParam<ConformanceCase> {
  protected:
   static constexpr SelectionSizes kSizes = {.initial = 8, .local = 32, .selected = 16};
 
   std::unique_ptr<PolicyHarness> Make() const {
-    return std::make_unique<PolicyHarness>(GetParam());
+    return std::make_unique<PolicyHarness>(
+        GetParam().policy, PositionMode::kRectified, GetParam().coarse_dims);
   }
 
   Selection Select(PolicyHarness& policy, const PolicyCase& c) { return policy.Select(device_, c); }

@@ -51,7 +51,7 @@ TEST_P(PolicyConformanceTest, OtherSequencesChangeNothing) {
   const auto alone = Make();
   const auto shared = Make();
   for (std::int32_t step = 0; step < 20; ++step) {
-    const PolicyCase c(1, 100 + step, 1, kSizes);
+    const PolicyCase c(1, 400 + step, 1, kSizes);
     const PolicyCase other(2, 333 + step, step % 2 == 0 ? 1 : 16, kSizes);
     const Selection expected = Select(*alone, c);
     Select(*shared, other);
@@ -78,19 +78,20 @@ TEST_P(PolicyConformanceTest, ThreadsChangeNothing) {
   EXPECT_EQ(policy->Select(one, c), policy->Select(three, c));
 }
 
-std::vector<std::string> Names() {
-  std::vector<std::string> names;
-  for (const std::string_view name : SelectionPolicyNames()) names.emplace_back(name);
-  return names;
+std::vector<ConformanceCase> Cases() {
+  std::vector<ConformanceCase> cases;
+  for (const std::string_view name : SelectionPolicyNames()) cases.push_back({std::string(name)});
+  cases.push_back({"esa", 4});
+  return cases;
 }
 
 INSTANTIATE_TEST_SUITE_P(Policies,
                          PolicyConformanceTest,
-                         testing::ValuesIn(Names()),
+                         testing::ValuesIn(Cases()),
                          [](const auto& test) {
-                           std::string name = test.param;
+                           std::string name = test.param.policy;
                            std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
+                           return name + (test.param.coarse_dims > 0 ? "_coarse_to_fine" : "");
                          });
 
 }  // namespace

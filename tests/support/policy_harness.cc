@@ -67,7 +67,9 @@ PolicyCase::PolicyCase(RequestId case_id,
           static_cast<unsigned>(case_id * 7919 + case_past),
           1)) {}
 
-PolicyHarness::PolicyHarness(std::string_view policy, PositionMode positions)
+PolicyHarness::PolicyHarness(std::string_view policy,
+                             PositionMode positions,
+                             std::int32_t coarse_dims)
     : positions_(positions) {
   for (std::int32_t position = 0; position < kPositions; ++position) {
     for (std::int32_t c = 0; c < kHeadDim / 2; ++c) {
@@ -103,6 +105,8 @@ PolicyHarness::PolicyHarness(std::string_view policy, PositionMode positions)
                                  .proximity = kProximity,
                                  .probes = kProbes,
                                  .single_queries = kSingleQueries,
+                                 .coarse_dims = coarse_dims,
+                                 .fine_rows = kFineRows,
                                  .recall_interval = 1})
                 .value();
 }

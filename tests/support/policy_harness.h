@@ -40,9 +40,11 @@ class PolicyHarness {
   static constexpr std::int32_t kProximity = 1;
   static constexpr std::int32_t kProbes = 3;
   static constexpr std::int32_t kSingleQueries = 5;
+  static constexpr std::int32_t kFineRows = 64;
 
   explicit PolicyHarness(std::string_view policy,
-                         PositionMode positions = PositionMode::kRectified);
+                         PositionMode positions = PositionMode::kRectified,
+                         std::int32_t coarse_dims = 0);
 
   // Appends what the case's past still lacks, then selects.
   absl::StatusOr<Selection> Select(Device& device, const PolicyCase& c, StepSelectionStats* stats);

@@ -1,6 +1,7 @@
 // Bodies of the score kernels. Part of selection_kernels_impl.h: no library function is called.
 #pragma once
 
+#include "engine/ops/cpu/block_tops_impl.h"
 #include "engine/ops/cpu/selection_kernels.h"
 #include "engine/ops/cpu/vector_math.h"
 
@@ -93,8 +94,11 @@ struct ScoreImpl {
         const unsigned char* ahead = t.blocks[block + kScoreAheadBlocks] + chunk.group_offset;
         for (int quad = 0; quad < n_quads; ++quad) __builtin_prefetch(ahead + 64 * quad, 0, 2);
         I sums[kCount][kVectors];
-        Isa::template Dot<kCount>(
-            t.blocks[block] + chunk.group_offset, n_quads, chunk.codes, chunk.start, sums);
+        Isa::template Dot<kCount>(t.blocks[block] + chunk.group_offset,
+                                  FirstQuads{n_quads},
+                                  chunk.codes,
+                                  chunk.start,
+                                  sums);
         int32_t* out = rows + chunk.row * kScoreStride + kScoreBlock * block;
 #pragma GCC unroll 16
         for (int i = 0; i < kCount; ++i) {
@@ -200,8 +204,11 @@ struct ScoreImpl {
     for (int block = 0; block < t.n_blocks; ++block) {
       const bool cut = edges.cut(block);
       I sums[kCount][kVectors];
-      Isa::template Dot<kCount>(
-          t.blocks[block] + chunk.group_offset, t.n_quads, chunk.codes, chunk.start, sums);
+      Isa::template Dot<kCount>(t.blocks[block] + chunk.group_offset,
+                                FirstQuads{t.n_quads},
+                                chunk.codes,
+                                chunk.start,
+                                sums);
 #pragma GCC unroll 16
       for (int i = 0; i < kCount; ++i) {
 #pragma GCC unroll 4
@@ -227,8 +234,11 @@ struct ScoreImpl {
     }
     for (int block = 0; block < t.n_blocks; ++block) {
       I sums[kCount][kVectors];
-      Isa::template Dot<kCount>(
-          t.blocks[block] + chunk.group_offset, t.n_quads, chunk.codes, chunk.start, sums);
+      Isa::template Dot<kCount>(t.blocks[block] + chunk.group_offset,
+                                FirstQuads{t.n_quads},
+                                chunk.codes,
+                                chunk.start,
+                                sums);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         float* at = out + kScoreBlock * block + v * kWidth;
@@ -258,7 +268,8 @@ struct ScoreImpl {
             .weigh = Weigh,
             .top = Top<1>,
             .shift = Shift<1>,
-            .exp2 = Exp2};
+            .exp2 = Exp2,
+            .block_tops = BlockTopsImpl<Isa>::Run};
   }
 };
 

@@ -28,6 +28,24 @@ struct Avx2 : SumRowsAvx2, SelectionDotPairs<Avx2Pairs> {
 
   static inline V MulAdd(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
   static inline V Larger(V a, V b) { return _mm256_max_ps(a, b); }
+  // Lane r: the largest of rows[r].
+  static inline I LargestOfRows(const I* rows) {
+    const __m256i a = LargerFours(rows);
+    const __m256i b = LargerFours(rows + 4);
+    return reinterpret_cast<I>(_mm256_max_epi32(_mm256_permute2x128_si256(a, b, 0x20),
+                                                _mm256_permute2x128_si256(a, b, 0x31)));
+  }
+  static inline __m256i LargerFours(const I* rows) {
+    const __m256i a = LargerPairs(rows[0], rows[1]);
+    const __m256i b = LargerPairs(rows[2], rows[3]);
+    return _mm256_max_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+  }
+  static inline __m256i LargerPairs(I a, I b) {
+    const auto x = reinterpret_cast<__m256i>(a);
+    const auto y = reinterpret_cast<__m256i>(b);
+    return _mm256_max_epi32(_mm256_unpacklo_epi32(x, y), _mm256_unpackhi_epi32(x, y));
+  }
+
   static inline unsigned MaskBits(I mask) {
     return static_cast<unsigned>(_mm256_movemask_ps(reinterpret_cast<__m256>(mask)));
   }

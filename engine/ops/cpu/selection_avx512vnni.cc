@@ -10,17 +10,17 @@ namespace {
 struct Avx512Vnni : SelectionVectors16 {
   static constexpr int kWords = 1;
 
-  template <int kCount>
+  template <int kCount, class Quads>
   static inline __attribute__((always_inline)) void Dot(const unsigned char* digests,
-                                                        int n_quads,
+                                                        const Quads& quads,
                                                         const int32_t* codes,
                                                         const int32_t* start,
                                                         I (*sums)[1]) {
     __m512i totals[kCount];
 #pragma GCC unroll 16
     for (int i = 0; i < kCount; ++i) totals[i] = _mm512_set1_epi32(start[i]);
-    for (int quad = 0; quad < n_quads; ++quad) {
-      const __m512i four = _mm512_load_si512(digests + 64 * quad);
+    for (int quad = 0; quad < quads.count(); ++quad) {
+      const __m512i four = _mm512_load_si512(digests + quads.offset(quad));
 #pragma GCC unroll 16
       for (int i = 0; i < kCount; ++i) {
         totals[i] =

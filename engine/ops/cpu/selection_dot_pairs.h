@@ -15,9 +15,9 @@ struct SelectionDotPairs {
   static constexpr int kVectors = 4 * kScoreBlock / kBytes;
   static constexpr int kWords = 2;
 
-  template <int kCount, class I>
+  template <int kCount, class Quads, class I>
   static inline __attribute__((always_inline)) void Dot(const unsigned char* digests,
-                                                        int n_quads,
+                                                        const Quads& quads,
                                                         const int32_t* codes,
                                                         const int32_t* start,
                                                         I (*sums)[kVectors]) {
@@ -27,13 +27,13 @@ struct SelectionDotPairs {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) totals[i][v] = Pairs::Set32(start[i]);
     }
-    for (int quad = 0; quad < n_quads; ++quad) {
+    for (int quad = 0; quad < quads.count(); ++quad) {
       const int32_t* query = codes + quad * kWords * kCount;
       B even[kVectors];
       B odd[kVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        const B four = Pairs::Load(digests + 64 * quad + kBytes * v);
+        const B four = Pairs::Load(digests + quads.offset(quad) + kBytes * v);
         even[v] = Pairs::EvenBytes(four);
         odd[v] = Pairs::OddBytes(four);
       }

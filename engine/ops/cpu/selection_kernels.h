@@ -25,6 +25,21 @@ struct DigestTask {
   unsigned char* out;  // first of rank / 4 words of four codes, 64 bytes apart
 };
 
+// Which quads of a digest's dimensions count: the first ones, or some, `kCount` of them or, with 0,
+// as many as `n` says.
+struct FirstQuads {
+  int n;
+  int count() const { return n; }
+  ptrdiff_t offset(int i) const { return ptrdiff_t{64} * i; }
+};
+template <int kCount>
+struct SomeQuads {
+  int n;
+  const int32_t* quads;
+  int count() const { return kCount > 0 ? kCount : n; }
+  ptrdiff_t offset(int i) const { return ptrdiff_t{64} * quads[i]; }
+};
+
 struct ScoreTile {
   const unsigned char* const* blocks;  // [n_blocks + kScoreAheadBlocks]
   int n_blocks;
@@ -44,6 +59,21 @@ struct ScoreChunk {
   int row;    // of the first query, where rows of products are written
   int query;  // the first one, in the order of packing
   int batch;  // of probes
+};
+
+constexpr int kRankAheadBlocks = 32;  // as kScoreAheadBlocks, at least the widest vector's lanes
+
+// Some blocks of one group against some queries.
+struct BlockTopsTask {
+  const unsigned char* const* blocks;  // [n_blocks + kRankAheadBlocks]
+  int n_blocks;
+  ptrdiff_t group_offset;
+  int n_quads;           // that count
+  const int32_t* quads;  // [n_quads], which
+  const int32_t* codes;  // [n_queries][n_quads][words]
+  const int32_t* start;  // [n_queries]
+  int n_queries;
+  int32_t* tops;  // [n_queries], kScoreStride apart, each with room for n_blocks and 16 more
 };
 
 constexpr int32_t kScoreNone = -(1 << 30);  // below any product of codes
@@ -72,6 +102,8 @@ struct ScoreKernels {
   // out[token] = max(out[token], scale * (product - top)) over the queries.
   void (*shift)(const ScoreTile&, const ScoreChunk&, const ScoreState* states, float* out);
   void (*exp2)(float* x, int64_t n);
+  // tops[query][block] = largest product with one of the block's tokens.
+  void (*block_tops)(const BlockTopsTask&);
 };
 
 struct SelectionKernels {

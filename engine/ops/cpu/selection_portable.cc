@@ -18,23 +18,32 @@ struct Portable {
   static inline V SumRows(const V* rows) {
     return V{SumOf(rows[0]), SumOf(rows[1]), SumOf(rows[2]), SumOf(rows[3])};
   }
+  static inline I LargestOfRows(const I* rows) {
+    I largest;
+    for (int r = 0; r < kWidth; ++r) {
+      int32_t top = rows[r][0];
+      for (int i = 1; i < kWidth; ++i) top = rows[r][i] > top ? rows[r][i] : top;
+      largest[r] = top;
+    }
+    return largest;
+  }
   static inline unsigned MaskBits(I mask) {
     return (mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8);
   }
 
-  template <int kCount>
+  template <int kCount, class Quads>
   static inline void Dot(const unsigned char* digests,
-                         int n_quads,
+                         const Quads& quads,
                          const int32_t* codes,
                          const int32_t* start,
                          I (*sums)[kScoreBlock / kWidth]) {
     for (int i = 0; i < kCount; ++i) {
       int32_t totals[kScoreBlock];
       for (int32_t& total : totals) total = start[i];
-      for (int quad = 0; quad < n_quads; ++quad) {
+      for (int quad = 0; quad < quads.count(); ++quad) {
         signed char query[4];
         __builtin_memcpy(query, codes + quad * kCount + i, sizeof(query));
-        const unsigned char* from = digests + 64 * quad;
+        const unsigned char* from = digests + quads.offset(quad);
         for (int token = 0; token < kScoreBlock; ++token) {
           for (int c = 0; c < 4; ++c) totals[token] += query[c] * from[4 * token + c];
         }

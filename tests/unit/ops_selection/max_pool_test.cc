@@ -53,6 +53,25 @@ TEST_P(MaxPoolTest, ANeighbourhoodLargerThanAllIsTheMaximumEverywhere) {
   EXPECT_THAT(out, testing::Each(*std::max_element(in.begin(), in.end())));
 }
 
+TEST_P(MaxPoolTest, NothingIsSharedAcrossABorder) {
+  Device device(2, GetParam());
+  const std::vector<float> in = RandomScores(20'000, 3);
+  const std::vector<std::int32_t> borders = {1, 2, 7, 24, 40, 41, 4096, 4100, 16384, 19'999};
+  for (const std::int32_t eps : {0, 1, 3, 8, 100}) {
+    std::vector<float> expected;
+    std::size_t begin = 0;
+    for (std::size_t i = 0; i <= borders.size(); ++i) {
+      const std::size_t end = i < borders.size() ? borders[i] : in.size();
+      const std::vector<float> pooled = NaivePool({in.begin() + begin, in.begin() + end}, eps);
+      expected.insert(expected.end(), pooled.begin(), pooled.end());
+      begin = end;
+    }
+    std::vector<float> out(in.size());
+    MaxPool(device, in, borders, eps, out);
+    ASSERT_THAT(out, ElementsAreArray(expected)) << eps;
+  }
+}
+
 TEST_P(MaxPoolTest, KeepsInfinities) {
   Device device(1, GetParam());
   const float inf = std::numeric_limits<float>::infinity();
@@ -69,6 +88,10 @@ TEST_P(MaxPoolTest, RefusesWrongArguments) {
   EXPECT_THROW(MaxPool(device, in, 1, in), std::logic_error);
   EXPECT_THROW(MaxPool(device, in, -1, out), std::logic_error);
   EXPECT_THROW(MaxPool(device, in, 1, std::span(out).first(3)), std::logic_error);
+  for (const std::vector<std::int32_t>& borders :
+       {std::vector{0}, std::vector{4}, std::vector{2, 2}, std::vector{3, 1}}) {
+    EXPECT_THROW(MaxPool(device, in, borders, 1, out), std::logic_error);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Levels, MaxPoolTest, testing::ValuesIn(AvailableLevels()), LevelTestName);

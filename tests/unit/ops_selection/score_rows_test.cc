@@ -44,6 +44,9 @@ struct Problem {
 
   std::int32_t n_heads() const { return shape.n_groups * shape.heads_of_group; }
   std::int32_t n_queries() const { return shape.n_probes * n_heads(); }
+  std::int32_t RowAt(std::int32_t place) const {
+    return blocks.empty() ? place : blocks[place / 16] * 16 + place % 16;
+  }
 
   ScoreRowsParams Params(std::vector<float>& out) const {
     out.assign(std::max(rows.size(), 0), std::numeric_limits<float>::quiet_NaN());
@@ -51,6 +54,7 @@ struct Problem {
             .slot = 1,
             .pages = digests.pages,
             .rows = rows,
+            .blocks = blocks,
             .rule = shape.rule,
             .n_probes = shape.n_probes,
             .n_heads = n_heads(),
@@ -67,7 +71,7 @@ struct Problem {
       std::int32_t sum = 0;
       for (std::int32_t c = 0; c < shape.rank; ++c) {
         sum += queries[query * shape.rank + c] *
-               CodeAt(*digests.store, 1, digests.pages, rows.begin + j, group, c);
+               CodeAt(*digests.store, 1, digests.pages, RowAt(rows.begin + j), group, c);
       }
       s[j] = static_cast<double>(sum) * scales[query];
     }
@@ -96,6 +100,7 @@ struct Problem {
 
   Shape shape;
   RowRange rows;
+  std::vector<std::int32_t> blocks;  // then rows are places in them
   DigestSequence digests;
   std::vector<std::int8_t> queries;
   std::vector<float> scales;
@@ -165,6 +170,22 @@ TEST_P(ScoreRowsTest, EqualsTheFormulaForAnyShape) {
 TEST_P(ScoreRowsTest, EqualsTheFormulaForEachQueryOfAChunk) {
   ExpectFormula(Problem({1, 1, 64, 512, ScoreRule::kShift}, {3, 1500}, 1), device_);
   ExpectFormula(Problem({3, 3, 32, 40, ScoreRule::kShift}, {3, 700}, 2), device_);
+}
+
+TEST_P(ScoreRowsTest, SomeBlocksAreScoredAsIfThereWereNoOthers) {
+  for (const ScoreRule rule : {ScoreRule::kVote, ScoreRule::kShift}) {
+    for (const std::int32_t n_probes : {1, 3}) {
+      Problem problem({.n_probes = n_probes, .rule = rule}, {0, 3000}, 1);
+      for (std::int32_t block = 1; block < 3000 / 16; block += block % 3 == 0 ? 1 : 4) {
+        problem.blocks.push_back(block);
+      }
+      const auto places = static_cast<std::int32_t>(problem.blocks.size()) * 16;
+      for (const RowRange rows : {RowRange{0, places}, {5, places - 9}, {17, 18}}) {
+        problem.rows = rows;
+        ExpectFormula(problem, device_);
+      }
+    }
+  }
 }
 
 TEST_P(ScoreRowsTest, NoCandidatesAreNoWork) {

@@ -28,6 +28,9 @@ TEST(EngineConfigTest, ErrorsNameTheSetting) {
   config = {};
   config.text_workers = 0;
   EXPECT_THAT(Message(Validate(config)), HasSubstr("text_workers"));
+  config = {};
+  config.selection.coarse_dims = 6;
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("selection.coarse_dims"));
 }
 
 TEST(EngineConfigTest, DescribesEverySetting) {

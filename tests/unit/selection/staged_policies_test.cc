@@ -70,7 +70,7 @@ TEST_P(StagedPoliciesTest, CountsRowsAndSamplesRecallInDecode) {
   const PolicyCase decode(1, 508, 1, kSizes);
   const Selection selection = harness.Select(device_, decode, &stats).value();
   ASSERT_EQ(stats.layers.size(), 1);
-  EXPECT_TRUE(stats.layers[0].scored);
+  EXPECT_EQ(stats.layers[0].scored, stats.layers[0].candidates);
   EXPECT_EQ(stats.layers[0].selected, 2 * 24);
   EXPECT_EQ(stats.layers[0].candidates, (500 - 40) + (508 - 40));
   ASSERT_EQ(stats.samples.size(), 1);

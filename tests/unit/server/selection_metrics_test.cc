@@ -37,7 +37,7 @@ StepRecord ScoredStep(int layers) {
     layer[SelectionStage::kTopK] = 0.0078125;
     layer.candidates = 100;
     layer.selected = i + 1;
-    layer.scored = true;
+    layer.scored = 100;
     record.selection.layers.push_back(layer);
   }
   return record;
@@ -98,7 +98,7 @@ TEST_F(SelectionMetricsTest, StepsWithAPrefillChunkArePrefill) {
 
 TEST_F(SelectionMetricsTest, StepsThatScoreNothingCountRowsButNoTime) {
   StepRecord record = ScoredStep(3);
-  for (LayerSelection& layer : record.selection.layers) layer.scored = false;
+  for (LayerSelection& layer : record.selection.layers) layer.scored = 0;
   metrics_.OnStep(record);
   Expect(R"(rows_total{layer_group="late"})", "3");
   Expect(R"(duration_seconds_count{layer_group="late",stage="score"})", "0");

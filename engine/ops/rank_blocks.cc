@@ -1,0 +1,254 @@
+#include "engine/ops/rank_blocks.h"
+
+#include <algorithm>
+#include <numbers>
+#include <numeric>
+#include <span>
+#include <vector>
+
+#include "engine/device/aligned_buffer.h"
+#include "engine/ops/cpu/selection_dispatch.h"
+#include "engine/ops/op_check.h"
+#include "engine/ops/pack_codes.h"
+
+namespace keyhole {
+
+struct RankWorkspace::State {
+  AlignedBuffer tops;  // [n_tiles][n_queries][kScoreStride]: products, then terms of the softmax
+  std::vector<std::int32_t> quads;  // [n_groups][n_quads], which count
+  std::vector<std::int32_t> codes;  // [n_groups][queries of the group][n_quads][words]
+  std::vector<std::int32_t> starts;
+  std::vector<float> scales;       // to logarithms of base 2, in the order of codes
+  std::vector<ScoreState> states;  // [n_tiles][n_queries]
+  std::vector<float> weights;      // likewise
+};
+
+RankWorkspace::RankWorkspace() : state_(std::make_unique<State>()) {}
+RankWorkspace::~RankWorkspace() = default;
+
+namespace {
+
+constexpr std::int32_t kTile = 256;  // blocks
+static_assert(kTile <= kScoreBlock * kScoreTileBlocks && kTile % kScoreBlock == 0);
+
+void Check(const RankBlocksParams& params) {
+  constexpr std::string_view kOp = "RankBlocks";
+  CheckOp(params.store != nullptr && params.queries != nullptr && params.scales != nullptr &&
+              params.out != nullptr,
+          kOp,
+          "null argument");
+  const DigestLayout& layout = params.store->layout();
+  const std::int64_t room = static_cast<std::int64_t>(params.pages.size()) * layout.page_size;
+  CheckOp(params.first >= 0 && params.end * std::int64_t{kDigestBlockTokens} <= room,
+          kOp,
+          "blocks leave the page table");
+  CheckOp(params.slot >= 0 && params.slot < layout.n_slots, kOp, "no such slot");
+  CheckOp(params.n_dims > 0 && params.n_dims % 4 == 0 && params.n_dims <= layout.rank,
+          kOp,
+          "no such number of dimensions");
+  CheckOp(params.n_probes > 0, kOp, "there is no probe");
+  CheckOp(params.n_heads > 0 && params.n_heads % layout.n_groups == 0,
+          kOp,
+          "n_heads is not a multiple of n_groups");
+}
+
+class Ranking {
+ public:
+  Ranking(Device& device, const RankBlocksParams& params, RankWorkspace::State& state)
+      : device_(device),
+        kernels_(SelectionKernelsFor(device.cpu_level())),
+        params_(params),
+        layout_(params.store->layout()),
+        n_blocks_(params.end - params.first),
+        n_tiles_((n_blocks_ + kTile - 1) / kTile),
+        n_queries_(params.n_probes * params.n_heads),
+        state_(state) {}
+
+  void Run() {
+    Pack();
+    Reserve();
+    device_.pool().ParallelFor(n_tiles_, [this](std::int64_t tile) { Reduce(tile); });
+    device_.pool().ParallelFor(n_queries_, [this](std::int64_t query) { Merge(query); });
+    device_.pool().ParallelFor(n_tiles_, [this](std::int64_t tile) { Write(tile); });
+  }
+
+ private:
+  std::int32_t heads_of_group() const { return params_.n_heads / layout_.n_groups; }
+  std::int32_t n_quads() const { return params_.n_dims / 4; }
+
+  const std::int8_t* CodesOf(std::int64_t query) const {
+    return params_.queries + query * layout_.rank;
+  }
+  // In the order of the parameters.
+  std::int64_t QueryOf(std::int32_t probe, std::int32_t group, std::int32_t i) const {
+    return std::int64_t{probe} * params_.n_heads + group * heads_of_group() + i;
+  }
+
+  // Queries by group, and in a group by probe.
+  void Pack() {
+    const std::int32_t words = n_quads() * kernels_.score.words;
+    state_.quads.resize(static_cast<std::size_t>(layout_.n_groups) * n_quads());
+    state_.codes.resize(static_cast<std::size_t>(n_queries_) * words);
+    state_.starts.resize(n_queries_);
+    state_.scales.resize(n_queries_);
+    std::vector<std::int8_t> chosen(params_.n_dims);
+    std::int32_t at = 0;
+    for (std::int32_t group = 0; group < layout_.n_groups; ++group) {
+      const std::span quads(state_.quads.data() + std::ptrdiff_t{group} * n_quads(), n_quads());
+      ChooseQuads(group, quads);
+      for (std::int32_t probe = 0; probe < params_.n_probes; ++probe) {
+        for (std::int32_t i = 0; i < heads_of_group(); ++i, ++at) {
+          const std::int64_t from = QueryOf(probe, group, i);
+          for (std::int32_t q = 0; q < n_quads(); ++q) {
+            std::copy_n(CodesOf(from) + 4 * quads[q], 4, chosen.data() + 4 * q);
+          }
+          state_.starts[at] = PackCodes(chosen.data(),
+                                        params_.n_dims,
+                                        kernels_.score.words,
+                                        1,
+                                        state_.codes.data() + std::ptrdiff_t{at} * words);
+          state_.scales[at] = params_.scales[from] * std::numbers::log2e_v<float>;
+        }
+      }
+    }
+  }
+
+  // Where the group's queries are largest, since codes of keys are alike in all dimensions.
+  void ChooseQuads(std::int32_t group, std::span<std::int32_t> quads) const {
+    std::vector<double> energy(layout_.rank / 4);
+    for (std::int32_t probe = 0; probe < params_.n_probes; ++probe) {
+      for (std::int32_t i = 0; i < heads_of_group(); ++i) {
+        const std::int64_t query = QueryOf(probe, group, i);
+        const double unit = static_cast<double>(params_.scales[query]) * params_.scales[query];
+        for (std::int32_t c = 0; c < layout_.rank; ++c) {
+          energy[c / 4] += unit * CodesOf(query)[c] * CodesOf(query)[c];
+        }
+      }
+    }
+    std::vector<std::int32_t> order(energy.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(
+        order.begin(), order.end(), [&](auto a, auto b) { return energy[a] > energy[b]; });
+    std::copy_n(order.begin(), quads.size(), quads.begin());
+    std::sort(quads.begin(), quads.end());
+  }
+
+  void Reserve() {
+    const std::size_t n = static_cast<std::size_t>(n_tiles_) * n_queries_;
+    const std::size_t bytes = n * kScoreStride * sizeof(float);
+    if (state_.tops.size() < bytes) {
+      state_.tops = {};
+      state_.tops = AlignedBuffer::Allocate(bytes);
+      if (state_.tops.size() < bytes) throw std::bad_alloc();
+    }
+    state_.states.assign(n, ScoreState{kScoreNone, 0});
+    state_.weights.resize(n);
+  }
+
+  std::int32_t BlocksOf(std::int64_t tile) const {
+    return static_cast<std::int32_t>(std::min<std::int64_t>(kTile, n_blocks_ - tile * kTile));
+  }
+  ScoreTile TileOf(std::int64_t tile) const {
+    const std::int32_t n = BlocksOf(tile);
+    return {.blocks = nullptr,
+            .n_blocks = (n + kScoreBlock - 1) / kScoreBlock,
+            .first = 0,
+            .end = n,
+            .n_quads = n_quads()};
+  }
+  std::byte* RowsOf(std::int64_t tile) const {
+    return state_.tops.data() + tile * n_queries_ * kScoreStride * std::ptrdiff_t{sizeof(float)};
+  }
+
+  void Reduce(std::int64_t index) const {
+    const unsigned char* blocks[kTile + kRankAheadBlocks];
+    const std::int32_t per_page = layout_.page_size / kDigestBlockTokens;
+    const std::int32_t n = BlocksOf(index);
+    const std::int32_t first = params_.first + static_cast<std::int32_t>(index) * kTile;
+    for (std::int32_t i = 0; i < n + kRankAheadBlocks; ++i) {
+      const std::int32_t block = std::min(first + i, params_.end - 1);
+      blocks[i] = params_.store->Slot(params_.pages[block / per_page], params_.slot) +
+                  block % per_page * layout_.block_bytes();
+    }
+    auto* rows = reinterpret_cast<std::int32_t*>(RowsOf(index));
+    const std::int32_t of_group = n_queries_ / layout_.n_groups;
+    for (std::int32_t group = 0; group < layout_.n_groups; ++group) {
+      const std::int32_t query = group * of_group;
+      kernels_.score.block_tops(
+          {.blocks = blocks,
+           .n_blocks = n,
+           .group_offset = std::ptrdiff_t{group} * layout_.rank * kDigestBlockTokens,
+           .n_quads = n_quads(),
+           .quads = state_.quads.data() + std::ptrdiff_t{group} * n_quads(),
+           .codes = state_.codes.data() + std::ptrdiff_t{query} * n_quads() * kernels_.score.words,
+           .start = state_.starts.data() + query,
+           .n_queries = of_group,
+           .tops = rows + std::ptrdiff_t{query} * kScoreStride});
+    }
+    const ScoreTile tile = TileOf(index);
+    for (std::int32_t q = 0; q < n_queries_; ++q) {
+      kernels_.score.sum_keep(tile,
+                              rows + std::ptrdiff_t{q} * kScoreStride,
+                              state_.scales[q],
+                              &state_.states[index * n_queries_ + q]);
+    }
+  }
+
+  // The factor of each tile's terms.
+  void Merge(std::int64_t query) const {
+    std::int32_t top = kScoreNone;
+    for (std::int32_t t = 0; t < n_tiles_; ++t) {
+      top = std::max(top, state_.states[std::int64_t{t} * n_queries_ + query].top);
+    }
+    float sum = 0;
+    for (std::int32_t t = 0; t < n_tiles_; ++t) {
+      const std::int64_t i = std::int64_t{t} * n_queries_ + query;
+      float& weight = state_.weights[i];
+      weight = static_cast<float>(state_.states[i].top - top) * state_.scales[query];
+      kernels_.score.exp2(&weight, 1);
+      sum += weight * state_.states[i].sum;
+    }
+    for (std::int32_t t = 0; t < n_tiles_; ++t) {
+      state_.weights[std::int64_t{t} * n_queries_ + query] /= sum;
+    }
+  }
+
+  void Write(std::int64_t index) const {
+    const auto* rows = reinterpret_cast<const float*>(RowsOf(index));
+    const float* weights = state_.weights.data() + index * n_queries_;
+    const ScoreTile tile = TileOf(index);
+    const std::int32_t heads = heads_of_group();
+    alignas(64) float votes[kScoreStride];
+    alignas(64) float best[kScoreStride] = {};
+    for (std::int32_t probe = 0; probe < params_.n_probes; ++probe) {
+      alignas(64) float sums[kScoreStride] = {};
+      for (std::int32_t group = 0; group < layout_.n_groups; ++group) {
+        const std::int32_t query = (group * params_.n_probes + probe) * heads;
+        kernels_.score.weigh(
+            tile, rows + std::ptrdiff_t{query} * kScoreStride, weights + query, heads, votes);
+        for (std::int32_t i = 0; i < tile.end; ++i) sums[i] += votes[i];
+      }
+      kernels_.max_of(best, sums, tile.end, best);
+    }
+    std::copy_n(best, tile.end, params_.out + index * kTile);
+  }
+
+  Device& device_;
+  const SelectionKernels kernels_;
+  const RankBlocksParams& params_;
+  const DigestLayout& layout_;
+  const std::int32_t n_blocks_;
+  const std::int32_t n_tiles_;
+  const std::int32_t n_queries_;
+  RankWorkspace::State& state_;
+};
+
+}  // namespace
+
+void RankBlocks(Device& device, const RankBlocksParams& params, RankWorkspace& workspace) {
+  if (params.first >= params.end) return;
+  Check(params);
+  Ranking(device, params, workspace.state()).Run();
+}
+
+}  // namespace keyhole
