@@ -190,8 +190,9 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
   parts.page_bytes = static_cast<std::int64_t>(layout.page_bytes());
   DigestLayout digest_layout;
   if (plan.policy.maps != nullptr) {
-    digest_layout = DigestLayoutOf(*plan.policy.maps, config.kv.page_size);
-    parts.page_bytes += static_cast<std::int64_t>(digest_layout.page_bytes());
+    digest_layout = DigestLayoutOf(
+        *plan.policy.maps, plan.traits, config.kv.page_size, config.selection.coarse_dims);
+    parts.page_bytes += static_cast<std::int64_t>(digest_layout.total_page_bytes());
   }
   KEYHOLE_ASSIGN_OR_RETURN(
       parts.n_pages, CountPages(config, parts.page_bytes, parts.model.max_context, parts.observer));

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kv/digest_layout.h"
 #include "engine/status_macros.h"
 
 namespace keyhole {
@@ -121,7 +122,7 @@ absl::Status Validate(const EngineConfig& config) {
       {"selection.proximity", config.selection.proximity.value_or(0), 0, 1024},
       {"selection.probes", config.selection.probes, 1, 65536},
       {"selection.tail_chunk", config.selection.tail_chunk, 0, 65536},
-      {"selection.coarse_dims", config.selection.coarse_dims, 0, 8192},
+      {"selection.coarse_dims", config.selection.coarse_dims, 0, kMostCoarseDims},
       {"selection.fine_rows", config.selection.fine_rows, 1, kMaxTokens},
       {"selection.recall_interval", config.selection.recall_interval, 0, kMaxTokens},
       {"selection.recall_distance", config.selection.recall_distance.value_or(0), 0, kMaxTokens},
@@ -145,9 +146,9 @@ absl::Status Validate(const EngineConfig& config) {
                                                    " does not divide scheduler.chunk_size ",
                                                    scheduler.chunk_size));
   }
-  if (config.selection.coarse_dims % 4 != 0) {
+  if (config.selection.coarse_dims % 8 != 0) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "selection.coarse_dims ", config.selection.coarse_dims, " is not a multiple of 4"));
+        "selection.coarse_dims ", config.selection.coarse_dims, " is not a multiple of 8"));
   }
   if (scheduler.max_queued_tokens < scheduler.max_context) {
     return absl::InvalidArgumentError(absl::StrCat("scheduler.max_queued_tokens ",

@@ -66,6 +66,7 @@ std::string PageIdentity(const EngineConfig& config,
           absl::StrCat("query_distance=", policy.query_distance),
           absl::StrCat("proximity=", policy.proximity),
           absl::StrCat("probes=", policy.probes, ",", policy.single_queries),
+          absl::StrCat("coarse=", config.selection.coarse_dims, ",", policy.fine_rows),
           absl::StrCat("maps=", Describe(policy.maps.get())),
       },
       "\n");

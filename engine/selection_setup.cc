@@ -49,7 +49,6 @@ PolicyParts ResolvePolicyParts(const SelectionSettings& settings,
   parts.proximity = settings.proximity.value_or(traits.default_proximity);
   parts.probes = settings.probes;
   parts.single_queries = settings.tail_chunk;
-  parts.coarse_dims = settings.coarse_dims;
   parts.fine_rows = settings.fine_rows;
   parts.recall_interval = settings.recall_interval;
   return parts;
@@ -96,11 +95,15 @@ DigestMaps TruncatingMaps(const ModelConfig& model, DigestForm form) {
   return maps;
 }
 
-DigestLayout DigestLayoutOf(const DigestMaps& maps, std::int32_t page_size) {
+DigestLayout DigestLayoutOf(const DigestMaps& maps,
+                            const PolicyTraits& traits,
+                            std::int32_t page_size,
+                            std::int32_t coarse_dims) {
   return {.n_slots = CountSlots(maps),
           .n_groups = maps.n_groups,
           .rank = maps.rank,
-          .page_size = page_size};
+          .page_size = page_size,
+          .coarse_dims = traits.coarse_to_fine ? std::min(coarse_dims, maps.rank / 8 * 8) : 0};
 }
 
 std::int64_t RopePositions(const AttentionSettings& attention,

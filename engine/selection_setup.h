@@ -39,7 +39,10 @@ Chunking ChunkingOf(const SelectionSettings& settings,
 DigestMaps TruncatingMaps(const ModelConfig& model, DigestForm form);
 
 // Room for the digests of every page. REQUIRES: maps.
-DigestLayout DigestLayoutOf(const DigestMaps& maps, std::int32_t page_size);
+DigestLayout DigestLayoutOf(const DigestMaps& maps,
+                            const PolicyTraits& traits,
+                            std::int32_t page_size,
+                            std::int32_t coarse_dims);
 
 // Positions and distances that a rope table must cover.
 std::int64_t RopePositions(const AttentionSettings& attention,

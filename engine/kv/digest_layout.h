@@ -8,22 +8,49 @@ namespace keyhole {
 
 constexpr std::int32_t kDigestBlockTokens = 16;
 constexpr std::int32_t kDigestBias = 128;
+constexpr std::int32_t kMostCoarseDims = 32;  // so that sums of products fit 16 bits
 
 // A digest is `n_groups` vectors of `rank` codes, one vector per KV head or one for all. Tokens lie
 // in blocks of 16, four dimensions of 16 tokens in 64 bytes, so that one product of 4-byte groups
 // serves 16 tokens and no lane is summed across: [page_size / 16][n_groups][rank / 4][16][4] codes
 // for each layer. A code in [-127, 127] is kept as a byte with kDigestBias added, since such
 // products take one unsigned operand. A page holds all layers that keep digests ("slots").
+//
+// The first `coarse_dims` dimensions are kept a second time, by their upper four bits: dimensions d
+// and d + 4 of eight share a byte, so that a block is [n_groups][coarse_dims / 8][16][4] bytes.
 struct DigestLayout {
   std::int32_t n_slots = 0;
   std::int32_t n_groups = 0;
-  std::int32_t rank = 0;       // a multiple of 4
-  std::int32_t page_size = 0;  // tokens, a multiple of kDigestBlockTokens
+  std::int32_t rank = 0;         // a multiple of 4
+  std::int32_t page_size = 0;    // tokens, a multiple of kDigestBlockTokens
+  std::int32_t coarse_dims = 0;  // a multiple of 8, at most kMostCoarseDims and the rank; 0: none
 
   constexpr std::size_t token_bytes() const { return static_cast<std::size_t>(n_groups) * rank; }
   constexpr std::size_t block_bytes() const { return token_bytes() * kDigestBlockTokens; }
   constexpr std::size_t slot_bytes() const { return token_bytes() * page_size; }
   constexpr std::size_t page_bytes() const { return slot_bytes() * n_slots; }
+
+  constexpr std::size_t coarse_block_bytes() const {
+    return static_cast<std::size_t>(n_groups) * coarse_dims / 2 * kDigestBlockTokens;
+  }
+  constexpr std::size_t coarse_slot_bytes() const {
+    return coarse_block_bytes() * (page_size / kDigestBlockTokens);
+  }
+  // All that a page takes.
+  constexpr std::size_t total_page_bytes() const {
+    return page_bytes() + coarse_slot_bytes() * n_slots;
+  }
+
+  // The byte of dimensions 8 * set + i and 8 * set + i + 4, from the coarse slot's begin.
+  constexpr std::size_t coarse_offset(std::int32_t token,
+                                      std::int32_t group,
+                                      std::int32_t set,
+                                      std::int32_t i) const {
+    const std::size_t block = token / kDigestBlockTokens;
+    const std::size_t line = static_cast<std::size_t>(group) * (coarse_dims / 8) + set;
+    return block * coarse_block_bytes() + line * (4 * kDigestBlockTokens) +
+           static_cast<std::size_t>(token % kDigestBlockTokens) * 4 + i;
+  }
 
   // Of dimension `dim` of group `group` of the page's token `token`, from the slot's begin.
   constexpr std::size_t offset(std::int32_t token, std::int32_t group, std::int32_t dim) const {

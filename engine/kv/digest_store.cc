@@ -1,5 +1,8 @@
 #include "engine/kv/digest_store.h"
 
+#include <algorithm>
+#include <optional>
+
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "engine/status_macros.h"
@@ -22,8 +25,24 @@ absl::StatusOr<std::unique_ptr<DigestStore>> DigestStore::Create(const DigestLay
                                                    "multiple of 4 and the page size one of ",
                                                    kDigestBlockTokens));
   }
+  if (layout.coarse_dims < 0 || layout.coarse_dims % 8 != 0 ||
+      layout.coarse_dims > std::min(kMostCoarseDims, layout.rank)) {
+    return absl::InvalidArgumentError(absl::StrCat("coarse digests of ",
+                                                   layout.coarse_dims,
+                                                   " dimensions: they must be a multiple of 8, at "
+                                                   "most ",
+                                                   kMostCoarseDims,
+                                                   " and the rank, ",
+                                                   layout.rank));
+  }
   KEYHOLE_ASSIGN_OR_RETURN(PageMemory memory, PageMemory::Reserve(layout.page_bytes(), n_pages));
-  return std::unique_ptr<DigestStore>(new DigestStore(layout, std::move(memory)));
+  std::optional<PageMemory> coarse;
+  if (layout.coarse_dims > 0) {
+    KEYHOLE_ASSIGN_OR_RETURN(
+        coarse, PageMemory::Reserve(layout.coarse_slot_bytes(), layout.n_slots * n_pages));
+  }
+  return std::unique_ptr<DigestStore>(
+      new DigestStore(layout, std::move(memory), std::move(coarse)));
 }
 
 }  // namespace keyhole

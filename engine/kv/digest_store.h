@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -26,17 +27,25 @@ class DigestStore {
     return reinterpret_cast<std::uint8_t*>(memory_.Page(page)) + slot * layout_.slot_bytes();
   }
 
+  // The coarse digests of one layer's tokens in `page`; a layer's lie side by side, page after
+  // page, since all of them are read at a time.
+  std::uint8_t* CoarseSlot(PageId page, std::int32_t slot) const {
+    return reinterpret_cast<std::uint8_t*>(coarse_->Page(slot * n_pages() + page));
+  }
+
+  // The coarse ones, a few in a hundred of a page's bytes, stay.
   void Discard(PageId page) { memory_.Discard(page); }
 
   const DigestLayout& layout() const { return layout_; }
   std::int32_t n_pages() const { return memory_.n_pages(); }
 
  private:
-  DigestStore(const DigestLayout& layout, PageMemory memory)
-      : layout_(layout), memory_(std::move(memory)) {}
+  DigestStore(const DigestLayout& layout, PageMemory memory, std::optional<PageMemory> coarse)
+      : layout_(layout), memory_(std::move(memory)), coarse_(std::move(coarse)) {}
 
   DigestLayout layout_;
   PageMemory memory_;
+  std::optional<PageMemory> coarse_;  // none without coarse dimensions
 };
 
 }  // namespace keyhole

@@ -30,6 +30,23 @@ void Check(const AppendDigestsParams& params) {
           "keys or map are missing");
 }
 
+// The upper halves of the codes just written.
+void AppendCoarse(const DigestLayout& layout,
+                  const std::uint8_t* slot,
+                  std::uint8_t* coarse,
+                  std::int32_t token) {
+  for (std::int32_t group = 0; group < layout.n_groups; ++group) {
+    for (std::int32_t set = 0; set < layout.coarse_dims / 8; ++set) {
+      const std::uint8_t* low = slot + layout.offset(token, group, 8 * set);
+      const std::uint8_t* high = slot + layout.offset(token, group, 8 * set + 4);
+      std::uint8_t* out = coarse + layout.coarse_offset(token, group, set, 0);
+      for (std::int32_t i = 0; i < 4; ++i) {
+        out[i] = static_cast<std::uint8_t>(low[i] >> 4 | (high[i] & 0xF0));
+      }
+    }
+  }
+}
+
 void AppendTokens(const SelectionKernels& kernels,
                   const AppendDigestsParams& params,
                   std::int32_t begin,
@@ -44,11 +61,16 @@ void AppendTokens(const SelectionKernels& kernels,
       .out = nullptr};
   for (std::int32_t i = begin; i < end; ++i) {
     const std::int32_t row = params.first + i;
-    std::uint8_t* slot = params.store->Slot(params.pages[row / layout.page_size], params.slot);
+    const PageId page = params.pages[row / layout.page_size];
+    const std::int32_t token = row % layout.page_size;
+    std::uint8_t* slot = params.store->Slot(page, params.slot);
     for (std::int32_t group = 0; group < layout.n_groups; ++group, task.key += params.in_dim) {
       task.map = params.map + group * map_size;
-      task.out = slot + layout.offset(row % layout.page_size, group, 0);
+      task.out = slot + layout.offset(token, group, 0);
       kernels.digest(task);
+    }
+    if (layout.coarse_dims > 0) {
+      AppendCoarse(layout, slot, params.store->CoarseSlot(page, params.slot), token);
     }
   }
 }

@@ -20,9 +20,9 @@ struct AppendDigestsParams {
   std::int32_t in_dim = 0;
 };
 
-// code = clamp(round to nearest even(map . key), -127, 127); sums run over in_dim in one order for
-// any number of tokens, threads and sequences. Source: ESA eq. 5-6 (arXiv 2502.14477).
-// REQUIRES: every row lies in `pages`. Throws std::logic_error otherwise.
+// code = clamp(round to nearest even(map . key), -127, 127), with its coarse copy; sums run over
+// in_dim in one order for any number of tokens, threads and sequences. Source: ESA eq. 5-6 (arXiv
+// 2502.14477). REQUIRES: every row lies in `pages`. Throws std::logic_error otherwise.
 void AppendDigests(Device& device, std::span<const AppendDigestsParams> sequences);
 
 }  // namespace keyhole

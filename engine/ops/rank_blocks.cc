@@ -1,26 +1,22 @@
 #include "engine/ops/rank_blocks.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numbers>
-#include <numeric>
-#include <span>
 #include <vector>
 
 #include "engine/device/aligned_buffer.h"
 #include "engine/ops/cpu/selection_dispatch.h"
 #include "engine/ops/op_check.h"
-#include "engine/ops/pack_codes.h"
 
 namespace keyhole {
 
 struct RankWorkspace::State {
   AlignedBuffer tops;  // [n_tiles][n_queries][kScoreStride]: products, then terms of the softmax
-  std::vector<std::int32_t> quads;  // [n_groups][n_quads], which count
-  std::vector<std::int32_t> codes;  // [n_groups][queries of the group][n_quads][words]
-  std::vector<std::int32_t> starts;
-  std::vector<float> scales;       // to logarithms of base 2, in the order of codes
-  std::vector<ScoreState> states;  // [n_tiles][n_queries]
-  std::vector<float> weights;      // likewise
+  std::vector<std::int32_t> codes;  // [n_groups][queries of the group][coarse_dims / 4]
+  std::vector<float> scales;        // to logarithms of base 2, in the order of codes
+  std::vector<ScoreState> states;   // [n_tiles][n_queries]
+  std::vector<float> weights;       // likewise
 };
 
 RankWorkspace::RankWorkspace() : state_(std::make_unique<State>()) {}
@@ -43,9 +39,7 @@ void Check(const RankBlocksParams& params) {
           kOp,
           "blocks leave the page table");
   CheckOp(params.slot >= 0 && params.slot < layout.n_slots, kOp, "no such slot");
-  CheckOp(params.n_dims > 0 && params.n_dims % 4 == 0 && params.n_dims <= layout.rank,
-          kOp,
-          "no such number of dimensions");
+  CheckOp(layout.coarse_dims > 0, kOp, "there are no coarse digests");
   CheckOp(params.n_probes > 0, kOp, "there is no probe");
   CheckOp(params.n_heads > 0 && params.n_heads % layout.n_groups == 0,
           kOp,
@@ -74,63 +68,26 @@ class Ranking {
 
  private:
   std::int32_t heads_of_group() const { return params_.n_heads / layout_.n_groups; }
-  std::int32_t n_quads() const { return params_.n_dims / 4; }
+  std::int32_t words() const { return layout_.coarse_dims / 4; }
 
-  const std::int8_t* CodesOf(std::int64_t query) const {
-    return params_.queries + query * layout_.rank;
-  }
-  // In the order of the parameters.
-  std::int64_t QueryOf(std::int32_t probe, std::int32_t group, std::int32_t i) const {
-    return std::int64_t{probe} * params_.n_heads + group * heads_of_group() + i;
-  }
-
-  // Queries by group, and in a group by probe.
+  // Queries by group, and in a group by probe. Upper halves are codes in units of 16, and what was
+  // cut off is alike in all rows.
   void Pack() {
-    const std::int32_t words = n_quads() * kernels_.score.words;
-    state_.quads.resize(static_cast<std::size_t>(layout_.n_groups) * n_quads());
-    state_.codes.resize(static_cast<std::size_t>(n_queries_) * words);
-    state_.starts.resize(n_queries_);
+    state_.codes.resize(static_cast<std::size_t>(n_queries_) * words());
     state_.scales.resize(n_queries_);
-    std::vector<std::int8_t> chosen(params_.n_dims);
     std::int32_t at = 0;
     for (std::int32_t group = 0; group < layout_.n_groups; ++group) {
-      const std::span quads(state_.quads.data() + std::ptrdiff_t{group} * n_quads(), n_quads());
-      ChooseQuads(group, quads);
       for (std::int32_t probe = 0; probe < params_.n_probes; ++probe) {
         for (std::int32_t i = 0; i < heads_of_group(); ++i, ++at) {
-          const std::int64_t from = QueryOf(probe, group, i);
-          for (std::int32_t q = 0; q < n_quads(); ++q) {
-            std::copy_n(CodesOf(from) + 4 * quads[q], 4, chosen.data() + 4 * q);
-          }
-          state_.starts[at] = PackCodes(chosen.data(),
-                                        params_.n_dims,
-                                        kernels_.score.words,
-                                        1,
-                                        state_.codes.data() + std::ptrdiff_t{at} * words);
-          state_.scales[at] = params_.scales[from] * std::numbers::log2e_v<float>;
+          const std::int64_t from =
+              std::int64_t{probe} * params_.n_heads + group * heads_of_group() + i;
+          std::memcpy(state_.codes.data() + std::ptrdiff_t{at} * words(),
+                      params_.queries + from * layout_.rank,
+                      layout_.coarse_dims);
+          state_.scales[at] = 16 * params_.scales[from] * std::numbers::log2e_v<float>;
         }
       }
     }
-  }
-
-  // Where the group's queries are largest, since codes of keys are alike in all dimensions.
-  void ChooseQuads(std::int32_t group, std::span<std::int32_t> quads) const {
-    std::vector<double> energy(layout_.rank / 4);
-    for (std::int32_t probe = 0; probe < params_.n_probes; ++probe) {
-      for (std::int32_t i = 0; i < heads_of_group(); ++i) {
-        const std::int64_t query = QueryOf(probe, group, i);
-        const double unit = static_cast<double>(params_.scales[query]) * params_.scales[query];
-        for (std::int32_t c = 0; c < layout_.rank; ++c) {
-          energy[c / 4] += unit * CodesOf(query)[c] * CodesOf(query)[c];
-        }
-      }
-    }
-    std::vector<std::int32_t> order(energy.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(
-        order.begin(), order.end(), [&](auto a, auto b) { return energy[a] > energy[b]; });
-    std::copy_n(order.begin(), quads.size(), quads.begin());
-    std::sort(quads.begin(), quads.end());
   }
 
   void Reserve() {
@@ -154,7 +111,7 @@ class Ranking {
             .n_blocks = (n + kScoreBlock - 1) / kScoreBlock,
             .first = 0,
             .end = n,
-            .n_quads = n_quads()};
+            .n_quads = 0};
   }
   std::byte* RowsOf(std::int64_t tile) const {
     return state_.tops.data() + tile * n_queries_ * kScoreStride * std::ptrdiff_t{sizeof(float)};
@@ -167,24 +124,17 @@ class Ranking {
     const std::int32_t first = params_.first + static_cast<std::int32_t>(index) * kTile;
     for (std::int32_t i = 0; i < n + kRankAheadBlocks; ++i) {
       const std::int32_t block = std::min(first + i, params_.end - 1);
-      blocks[i] = params_.store->Slot(params_.pages[block / per_page], params_.slot) +
-                  block % per_page * layout_.block_bytes();
+      blocks[i] = params_.store->CoarseSlot(params_.pages[block / per_page], params_.slot) +
+                  block % per_page * layout_.coarse_block_bytes();
     }
     auto* rows = reinterpret_cast<std::int32_t*>(RowsOf(index));
-    const std::int32_t of_group = n_queries_ / layout_.n_groups;
-    for (std::int32_t group = 0; group < layout_.n_groups; ++group) {
-      const std::int32_t query = group * of_group;
-      kernels_.score.block_tops(
-          {.blocks = blocks,
-           .n_blocks = n,
-           .group_offset = std::ptrdiff_t{group} * layout_.rank * kDigestBlockTokens,
-           .n_quads = n_quads(),
-           .quads = state_.quads.data() + std::ptrdiff_t{group} * n_quads(),
-           .codes = state_.codes.data() + std::ptrdiff_t{query} * n_quads() * kernels_.score.words,
-           .start = state_.starts.data() + query,
-           .n_queries = of_group,
-           .tops = rows + std::ptrdiff_t{query} * kScoreStride});
-    }
+    kernels_.score.block_tops({.blocks = blocks,
+                               .n_blocks = n,
+                               .n_groups = layout_.n_groups,
+                               .n_sets = layout_.coarse_dims / 8,
+                               .codes = state_.codes.data(),
+                               .n_queries = n_queries_ / layout_.n_groups,
+                               .tops = rows});
     const ScoreTile tile = TileOf(index);
     for (std::int32_t q = 0; q < n_queries_; ++q) {
       kernels_.score.sum_keep(tile,

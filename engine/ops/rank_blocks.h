@@ -1,4 +1,4 @@
-// Coarse scores: of whole blocks of rows, from some dimensions of their digests.
+// Coarse scores: of whole blocks of rows, from the coarse copies of their digests.
 #pragma once
 
 #include <cstdint>
@@ -10,17 +10,15 @@
 
 namespace keyhole {
 
-// Of each group those `n_dims` dimensions count, in quads, in which its queries are largest. With
-// s[p][h][b] the largest scaled product over them of query h of probe p and a row of block b, a
-// block's score is the maximum over p of the sum over h of the
-// softmax over b of s[p][h][b]: the vote of ScoreRows with a block in place of a row.
+// With s[p][h][b] the largest scaled product, over the coarse dimensions, of query h of probe p and
+// a row of block b, a block's score is the maximum over p of the sum over h of the softmax over b
+// of s[p][h][b]: the vote of ScoreRows with a block in place of a row.
 struct RankBlocksParams {
   const DigestStore* store = nullptr;
   std::int32_t slot = 0;               // of the layer
   std::span<const PageId> pages = {};  // page table of the sequence
   std::int32_t first = 0;              // blocks of kDigestBlockTokens rows [first, end), all whole
   std::int32_t end = 0;
-  std::int32_t n_dims = 0;  // a multiple of 4, at most the rank
   std::int32_t n_probes = 0;
   std::int32_t n_heads = 0;              // as in ScoreRowsParams
   const std::int8_t* queries = nullptr;  // [n_probes, n_heads, rank]
@@ -45,7 +43,7 @@ class RankWorkspace {
 };
 
 // The same bits for any number of threads. Throws std::logic_error where the blocks leave `pages`,
-// n_dims is no multiple of 4 or above the rank, or n_heads no multiple of the store's n_groups.
+// the store has no coarse digests, or n_heads is no multiple of its n_groups.
 void RankBlocks(Device& device, const RankBlocksParams& params, RankWorkspace& workspace);
 
 }  // namespace keyhole

@@ -1,9 +1,8 @@
 #include "engine/ops/score_plan.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numbers>
-
-#include "engine/ops/pack_codes.h"
 
 namespace keyhole {
 namespace {
@@ -20,6 +19,11 @@ std::int32_t TilesOf(const ScoreRowsParams& params) {
 
 bool Keeps(const ScoreRowsParams& params) {
   return params.rule == ScoreRule::kVote && params.n_probes == 1;
+}
+
+std::int32_t Pair(std::int8_t low, std::int8_t high) {
+  return static_cast<std::int32_t>((static_cast<std::uint32_t>(high) << 16) |
+                                   (static_cast<std::uint32_t>(low) & 0xFFFF));
 }
 
 class Planner {
@@ -125,8 +129,18 @@ class Planner {
     const std::ptrdiff_t from = static_cast<std::ptrdiff_t>(probe) * params.n_heads + head;
     const std::int8_t* codes = params.queries + from * rank;
     std::int32_t* out = plan_.codes.data() + (chunk.codes - plan_.codes.data()) + i;
+    std::int32_t sum = 0;
+    for (std::int32_t c = 0; c < rank; c += 4, out += kernels_.words * chunk.count) {
+      for (std::int32_t j = c; j < c + 4; ++j) sum += codes[j];
+      if (kernels_.words == 1) {
+        std::memcpy(out, codes + c, 4);
+      } else {
+        out[0] = Pair(codes[c], codes[c + 2]);
+        out[chunk.count] = Pair(codes[c + 1], codes[c + 3]);
+      }
+    }
     const float unit = params.rule == ScoreRule::kVote ? std::numbers::log2e_v<float> : 1.0F;
-    plan_.starts[query_] = PackCodes(codes, rank, kernels_.words, chunk.count, out);
+    plan_.starts[query_] = -kDigestBias * sum;
     plan_.scales[query_] = params.scales[from] * unit;
     plan_.probes[query_] = probe % kScoreBatchProbes;
     ++query_;

@@ -110,7 +110,7 @@ Candidates DigestScorer::Prepare(Device& device,
     Compress(context);
   }
   const std::int32_t fine = std::max(parts_.fine_rows, kFineBudgets * context.sizes.selected);
-  if (rule_.score != ScoreRule::kVote || parts_.coarse_dims == 0 ||
+  if (rule_.score != ScoreRule::kVote || parts_.digests->layout().coarse_dims == 0 ||
       middle.size() < kWorthRanking * fine) {
     return {middle};
   }
@@ -133,7 +133,6 @@ Candidates DigestScorer::BestBlocks(Device& device,
               .pages = context.pages,
               .first = first,
               .end = end,
-              .n_dims = std::min(parts_.coarse_dims, parts_.maps->rank),
               .n_probes = probes_.n_probes,
               .n_heads = QueriesPerProbe(),
               .queries = codes_.data(),

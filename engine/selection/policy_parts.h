@@ -28,8 +28,8 @@ struct PolicyParts {
   std::int32_t proximity = 8;          // a row's neighbours on either side share its score
   std::int32_t probes = 8;             // of a prefill chunk, at most
   std::int32_t single_queries = 0;     // chunks of at most so many have a probe of every query
-  std::int32_t coarse_dims = 0;   // of a digest, that rank blocks of rows; 0: every row is scored
-  std::int32_t fine_rows = 4096;  // of the best blocks, at least, scored by all dimensions
+  // Where digests have coarse copies: rows of the best blocks, at least, that are scored wholly.
+  std::int32_t fine_rows = 4096;
   std::int32_t recall_interval =
       64;  // decode selections from one recall sample to the next; 0: none
 };

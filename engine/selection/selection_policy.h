@@ -26,6 +26,7 @@ struct PolicyTraits {
   std::string_view name;
   MiddleRule middle = MiddleRule::kBudget;
   std::optional<DigestForm> digests = std::nullopt;  // compressed keys that it scores
+  bool coarse_to_fine = false;                       // uses their coarse copies
   std::int32_t default_selected = 512;
   std::int32_t default_proximity = 8;
 };

@@ -81,7 +81,7 @@ TEST_P(PolicyConformanceTest, ThreadsChangeNothing) {
 std::vector<ConformanceCase> Cases() {
   std::vector<ConformanceCase> cases;
   for (const std::string_view name : SelectionPolicyNames()) cases.push_back({std::string(name)});
-  cases.push_back({"esa", 4});
+  cases.push_back({"esa", PolicyHarness::kRank});
   return cases;
 }
 

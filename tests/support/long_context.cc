@@ -32,6 +32,7 @@ absl::StatusOr<std::unique_ptr<LongContext>> LongContext::Create(const EngineCon
   options.page_size = config.kv.page_size;
   options.n_tokens = n_tokens;
   options.policy = config.selection.policy;
+  options.coarse_dims = config.selection.coarse_dims;
   KEYHOLE_ASSIGN_OR_RETURN(options.attention,
                            ResolveAttention(config, traits, source->config(), kPositions));
   options.selection = ResolvePolicyParts(config.selection, traits, source->config(), kPositions);

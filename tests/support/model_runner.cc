@@ -59,9 +59,12 @@ absl::StatusOr<std::unique_ptr<SelectionPolicy>> ModelRunner::MakePolicy(const M
   parts.positions = options_.attention.positions;
   parts.rope = rope;
   if (parts.maps != nullptr) {
+    KEYHOLE_ASSIGN_OR_RETURN(const PolicyTraits traits, FindSelectionPolicy(options_.policy));
     KEYHOLE_ASSIGN_OR_RETURN(
         digests_,
-        DigestStore::Create(DigestLayoutOf(*parts.maps, options_.page_size), store_->n_pages()));
+        DigestStore::Create(
+            DigestLayoutOf(*parts.maps, traits, options_.page_size, options_.coarse_dims),
+            store_->n_pages()));
     parts.digests = digests_.get();
   }
   KEYHOLE_ASSIGN_OR_RETURN(auto policy, MakeSelectionPolicy(options_.policy, parts));
@@ -150,6 +153,10 @@ void ModelRunner::Repeat(std::int32_t sequence, std::int32_t length, std::int32_
     if (digests_) {
       std::memcpy(
           digests_->Slot(write, 0), digests_->Slot(read, 0), digests_->layout().page_bytes());
+      const std::size_t coarse = digests_->layout().coarse_slot_bytes();
+      for (std::int32_t slot = 0; coarse > 0 && slot < digests_->layout().n_slots; ++slot) {
+        std::memcpy(digests_->CoarseSlot(write, slot), digests_->CoarseSlot(read, slot), coarse);
+      }
     }
   }
   for (std::size_t i = s.tokens.size(); i < static_cast<std::size_t>(length); ++i) {

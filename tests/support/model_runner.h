@@ -34,7 +34,8 @@ struct RunnerOptions {
 
   std::string policy = "full";
   AttentionSettings attention = {};
-  PolicyParts selection = {};  // what the model or its memory decides is filled in
+  std::int32_t coarse_dims = 0;  // of digests
+  PolicyParts selection = {};    // what the model or its memory decides is filled in
   // Puts a double around the policy; empty: none.
   std::function<std::unique_ptr<SelectionPolicy>(std::unique_ptr<SelectionPolicy>)> wrap_policy;
 };

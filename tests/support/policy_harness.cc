@@ -87,11 +87,13 @@ PolicyHarness::PolicyHarness(std::string_view policy,
                .value();
   const PolicyTraits traits = FindSelectionPolicy(policy).value();
   maps_ = RandomMaps(traits.digests.value_or(DigestForm::kPerKvHead));
-  digests_ =
-      DigestStore::Create(
-          {.n_slots = 1, .n_groups = maps_->n_groups, .rank = maps_->rank, .page_size = kPageSize},
-          kPages)
-          .value();
+  digests_ = DigestStore::Create({.n_slots = 1,
+                                  .n_groups = maps_->n_groups,
+                                  .rank = maps_->rank,
+                                  .page_size = kPageSize,
+                                  .coarse_dims = coarse_dims},
+                                 kPages)
+                 .value();
   policy_ = MakeSelectionPolicy(policy,
                                 {.n_heads = kHeads,
                                  .n_kv_heads = kKvHeads,
@@ -105,7 +107,6 @@ PolicyHarness::PolicyHarness(std::string_view policy,
                                  .proximity = kProximity,
                                  .probes = kProbes,
                                  .single_queries = kSingleQueries,
-                                 .coarse_dims = coarse_dims,
                                  .fine_rows = kFineRows,
                                  .recall_interval = 1})
                 .value();

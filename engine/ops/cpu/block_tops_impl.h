@@ -1,4 +1,5 @@
-// Largest products of blocks. Part of selection_kernels_impl.h: no library function is called.
+// Largest products of blocks' coarse digests. Part of selection_kernels_impl.h: no library function
+// is called.
 #pragma once
 
 #include "engine/ops/cpu/selection_kernels.h"
@@ -13,52 +14,53 @@ struct BlockTopsImpl {
   using I = typename M::I;
   static constexpr int kWidth = Isa::kWidth;
   static constexpr int kVectors = kScoreBlock / kWidth;
-  static_assert(kWidth <= kRankAheadBlocks);
+  static_assert(2 * kWidth <= kRankAheadBlocks);
 
   static inline I Larger(I a, I b) { return a > b ? a : b; }
 
   // As many blocks as a vector has lanes.
-  template <int kQuads>
+  template <int kSets>
   static inline void Group(const BlockTopsTask& t, int block) {
-    const SomeQuads<kQuads> quads = {t.n_quads, t.quads};
     const unsigned char* const* blocks = t.blocks + block;
-    for (int i = 0; i < kWidth; ++i) {
-      const unsigned char* ahead = blocks[kRankAheadBlocks - kWidth + i] + t.group_offset;
-      for (int q = 0; q < quads.count(); ++q) __builtin_prefetch(ahead + quads.offset(q), 0, 2);
-    }
-    for (int query = 0; query < t.n_queries; ++query) {
-      const int32_t* codes = t.codes + query * quads.count() * Isa::kWords;
-      I rows[kWidth];
+    const unsigned char* const* ahead = blocks + kRankAheadBlocks - kWidth;
+    const int32_t* codes = t.codes;
+    int32_t* out = t.tops + block;
+    for (int group = 0; group < t.n_groups; ++group) {
+      for (int i = 0; i < t.n_queries; ++i, codes += 2 * kSets, out += kScoreStride) {
+        I rows[kWidth];
 #pragma GCC unroll 16
-      for (int i = 0; i < kWidth; ++i) {
-        I sums[1][kVectors];
-        Isa::template Dot<1>(blocks[i] + t.group_offset, quads, codes, t.start + query, sums);
-        rows[i] = sums[0][0];
+        for (int r = 0; r < kWidth; ++r) {
+          I sums[kVectors];
+          Isa::template NibbleDot<kSets>(blocks[r] + group * kSets * 64, codes, sums);
+          // One by one: many at a time would hold up the loads.
+          for (int set = i; set < kSets; set += t.n_queries) {
+            __builtin_prefetch(ahead[r] + (group * kSets + set) * 64, 0, 2);
+          }
+          rows[r] = sums[0];
 #pragma GCC unroll 4
-        for (int v = 1; v < kVectors; ++v) rows[i] = Larger(rows[i], sums[0][v]);
+          for (int v = 1; v < kVectors; ++v) rows[r] = Larger(rows[r], sums[v]);
+        }
+        const I tops = Isa::LargestOfRows(rows);
+        __builtin_memcpy(out, &tops, sizeof(tops));
       }
-      const I tops = Isa::LargestOfRows(rows);
-      __builtin_memcpy(t.tops + query * kScoreStride + block, &tops, sizeof(tops));
     }
   }
 
-  template <int kQuads>
+  template <int kSets>
   static void Groups(const BlockTopsTask& t) {
-    for (int block = 0; block < t.n_blocks; block += kWidth) Group<kQuads>(t, block);
+    for (int block = 0; block < t.n_blocks; block += kWidth) Group<kSets>(t, block);
   }
 
   static void Run(const BlockTopsTask& t) {
-    switch (t.n_quads) {
+    switch (t.n_sets) {
       case 1:
         return Groups<1>(t);
       case 2:
         return Groups<2>(t);
       case 3:
         return Groups<3>(t);
-      case 4:
-        return Groups<4>(t);
       default:
-        return Groups<0>(t);
+        return Groups<4>(t);
     }
   }
 };

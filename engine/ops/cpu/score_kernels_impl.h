@@ -94,11 +94,8 @@ struct ScoreImpl {
         const unsigned char* ahead = t.blocks[block + kScoreAheadBlocks] + chunk.group_offset;
         for (int quad = 0; quad < n_quads; ++quad) __builtin_prefetch(ahead + 64 * quad, 0, 2);
         I sums[kCount][kVectors];
-        Isa::template Dot<kCount>(t.blocks[block] + chunk.group_offset,
-                                  FirstQuads{n_quads},
-                                  chunk.codes,
-                                  chunk.start,
-                                  sums);
+        Isa::template Dot<kCount>(
+            t.blocks[block] + chunk.group_offset, n_quads, chunk.codes, chunk.start, sums);
         int32_t* out = rows + chunk.row * kScoreStride + kScoreBlock * block;
 #pragma GCC unroll 16
         for (int i = 0; i < kCount; ++i) {
@@ -204,11 +201,8 @@ struct ScoreImpl {
     for (int block = 0; block < t.n_blocks; ++block) {
       const bool cut = edges.cut(block);
       I sums[kCount][kVectors];
-      Isa::template Dot<kCount>(t.blocks[block] + chunk.group_offset,
-                                FirstQuads{t.n_quads},
-                                chunk.codes,
-                                chunk.start,
-                                sums);
+      Isa::template Dot<kCount>(
+          t.blocks[block] + chunk.group_offset, t.n_quads, chunk.codes, chunk.start, sums);
 #pragma GCC unroll 16
       for (int i = 0; i < kCount; ++i) {
 #pragma GCC unroll 4
@@ -234,11 +228,8 @@ struct ScoreImpl {
     }
     for (int block = 0; block < t.n_blocks; ++block) {
       I sums[kCount][kVectors];
-      Isa::template Dot<kCount>(t.blocks[block] + chunk.group_offset,
-                                FirstQuads{t.n_quads},
-                                chunk.codes,
-                                chunk.start,
-                                sums);
+      Isa::template Dot<kCount>(
+          t.blocks[block] + chunk.group_offset, t.n_quads, chunk.codes, chunk.start, sums);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         float* at = out + kScoreBlock * block + v * kWidth;

@@ -10,17 +10,17 @@ namespace {
 struct Avx512Vnni : SelectionVectors16 {
   static constexpr int kWords = 1;
 
-  template <int kCount, class Quads>
+  template <int kCount>
   static inline __attribute__((always_inline)) void Dot(const unsigned char* digests,
-                                                        const Quads& quads,
+                                                        int n_quads,
                                                         const int32_t* codes,
                                                         const int32_t* start,
                                                         I (*sums)[1]) {
     __m512i totals[kCount];
 #pragma GCC unroll 16
     for (int i = 0; i < kCount; ++i) totals[i] = _mm512_set1_epi32(start[i]);
-    for (int quad = 0; quad < quads.count(); ++quad) {
-      const __m512i four = _mm512_load_si512(digests + quads.offset(quad));
+    for (int quad = 0; quad < n_quads; ++quad) {
+      const __m512i four = _mm512_load_si512(digests + 64 * quad);
 #pragma GCC unroll 16
       for (int i = 0; i < kCount; ++i) {
         totals[i] =
@@ -29,6 +29,24 @@ struct Avx512Vnni : SelectionVectors16 {
     }
 #pragma GCC unroll 16
     for (int i = 0; i < kCount; ++i) sums[i][0] = reinterpret_cast<I>(totals[i]);
+  }
+
+  // 16 tokens' lower and upper halves of bytes times the words of `codes`.
+  template <int kSets>
+  static inline __attribute__((always_inline)) void NibbleDot(const unsigned char* lines,
+                                                              const int32_t* codes,
+                                                              I* sums) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    __m512i total = _mm512_setzero_si512();
+#pragma GCC unroll 4
+    for (int set = 0; set < kSets; ++set) {
+      const __m512i both = _mm512_load_si512(lines + 64 * set);
+      const __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
+      total = _mm512_dpbusd_epi32(
+          total, _mm512_and_si512(both, nibble), _mm512_set1_epi32(codes[2 * set]));
+      total = _mm512_dpbusd_epi32(total, high, _mm512_set1_epi32(codes[2 * set + 1]));
+    }
+    sums[0] = reinterpret_cast<I>(total);
   }
 };
 

@@ -15,9 +15,9 @@ struct SelectionDotPairs {
   static constexpr int kVectors = 4 * kScoreBlock / kBytes;
   static constexpr int kWords = 2;
 
-  template <int kCount, class Quads, class I>
+  template <int kCount, class I>
   static inline __attribute__((always_inline)) void Dot(const unsigned char* digests,
-                                                        const Quads& quads,
+                                                        int n_quads,
                                                         const int32_t* codes,
                                                         const int32_t* start,
                                                         I (*sums)[kVectors]) {
@@ -27,13 +27,13 @@ struct SelectionDotPairs {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) totals[i][v] = Pairs::Set32(start[i]);
     }
-    for (int quad = 0; quad < quads.count(); ++quad) {
+    for (int quad = 0; quad < n_quads; ++quad) {
       const int32_t* query = codes + quad * kWords * kCount;
       B even[kVectors];
       B odd[kVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        const B four = Pairs::Load(digests + quads.offset(quad) + kBytes * v);
+        const B four = Pairs::Load(digests + 64 * quad + kBytes * v);
         even[v] = Pairs::EvenBytes(four);
         odd[v] = Pairs::OddBytes(four);
       }
@@ -53,6 +53,27 @@ struct SelectionDotPairs {
     for (int i = 0; i < kCount; ++i) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) sums[i][v] = reinterpret_cast<I>(totals[i][v]);
+    }
+  }
+
+  // Lower and upper halves of bytes times the words of `codes`: eight words of 2 * 15 * 127 fit 16
+  // bits.
+  template <int kSets, class I>
+  static inline __attribute__((always_inline)) void NibbleDot(const unsigned char* lines,
+                                                              const int32_t* codes,
+                                                              I* sums) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      B total = Pairs::Set32(0);
+#pragma GCC unroll 4
+      for (int set = 0; set < kSets; ++set) {
+        const B both = Pairs::Load(lines + 64 * set + kBytes * v);
+        const B low = Pairs::MulBytes(Pairs::LowNibbles(both), Pairs::Set32(codes[2 * set]));
+        const B high = Pairs::MulBytes(Pairs::HighNibbles(both), Pairs::Set32(codes[2 * set + 1]));
+        total = Pairs::Add16(total, Pairs::Add16(low, high));
+      }
+      const B wide = Pairs::MulPairs(total, Pairs::Set32(0x10001));
+      __builtin_memcpy(&sums[v], &wide, sizeof(wide));
     }
   }
 };

@@ -25,21 +25,6 @@ struct DigestTask {
   unsigned char* out;  // first of rank / 4 words of four codes, 64 bytes apart
 };
 
-// Which quads of a digest's dimensions count: the first ones, or some, `kCount` of them or, with 0,
-// as many as `n` says.
-struct FirstQuads {
-  int n;
-  int count() const { return n; }
-  ptrdiff_t offset(int i) const { return ptrdiff_t{64} * i; }
-};
-template <int kCount>
-struct SomeQuads {
-  int n;
-  const int32_t* quads;
-  int count() const { return kCount > 0 ? kCount : n; }
-  ptrdiff_t offset(int i) const { return ptrdiff_t{64} * quads[i]; }
-};
-
 struct ScoreTile {
   const unsigned char* const* blocks;  // [n_blocks + kScoreAheadBlocks]
   int n_blocks;
@@ -61,19 +46,17 @@ struct ScoreChunk {
   int batch;  // of probes
 };
 
-constexpr int kRankAheadBlocks = 32;  // as kScoreAheadBlocks, at least the widest vector's lanes
+constexpr int kRankAheadBlocks = 64;  // fetched into the cache before they are needed
 
-// Some blocks of one group against some queries.
+// Some blocks of coarse digests against some queries: those of each group, one group after another.
 struct BlockTopsTask {
   const unsigned char* const* blocks;  // [n_blocks + kRankAheadBlocks]
   int n_blocks;
-  ptrdiff_t group_offset;
-  int n_quads;           // that count
-  const int32_t* quads;  // [n_quads], which
-  const int32_t* codes;  // [n_queries][n_quads][words]
-  const int32_t* start;  // [n_queries]
-  int n_queries;
-  int32_t* tops;  // [n_queries], kScoreStride apart, each with room for n_blocks and 16 more
+  int n_groups;
+  int n_sets;            // of eight dimensions, at most 4
+  const int32_t* codes;  // [n_groups][n_queries][n_sets][2] words of four
+  int n_queries;         // of a group
+  int32_t* tops;  // [n_groups * n_queries], kScoreStride apart, each with room for n_blocks and 16
 };
 
 constexpr int32_t kScoreNone = -(1 << 30);  // below any product of codes

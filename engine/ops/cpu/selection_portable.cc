@@ -31,25 +31,39 @@ struct Portable {
     return (mask[0] & 1) | (mask[1] & 2) | (mask[2] & 4) | (mask[3] & 8);
   }
 
-  template <int kCount, class Quads>
+  template <int kCount>
   static inline void Dot(const unsigned char* digests,
-                         const Quads& quads,
+                         int n_quads,
                          const int32_t* codes,
                          const int32_t* start,
                          I (*sums)[kScoreBlock / kWidth]) {
     for (int i = 0; i < kCount; ++i) {
       int32_t totals[kScoreBlock];
       for (int32_t& total : totals) total = start[i];
-      for (int quad = 0; quad < quads.count(); ++quad) {
+      for (int quad = 0; quad < n_quads; ++quad) {
         signed char query[4];
         __builtin_memcpy(query, codes + quad * kCount + i, sizeof(query));
-        const unsigned char* from = digests + quads.offset(quad);
+        const unsigned char* from = digests + 64 * quad;
         for (int token = 0; token < kScoreBlock; ++token) {
           for (int c = 0; c < 4; ++c) totals[token] += query[c] * from[4 * token + c];
         }
       }
       __builtin_memcpy(sums[i], totals, sizeof(totals));
     }
+  }
+
+  template <int kSets>
+  static inline void NibbleDot(const unsigned char* lines, const int32_t* codes, I* sums) {
+    int32_t totals[kScoreBlock] = {};
+    for (int set = 0; set < kSets; ++set) {
+      signed char query[8];
+      __builtin_memcpy(query, codes + 2 * set, sizeof(query));
+      for (int i = 0; i < 4 * kScoreBlock; ++i) {
+        const unsigned char both = lines[64 * set + i];
+        totals[i / 4] += query[i % 4] * (both & 15) + query[4 + i % 4] * (both >> 4);
+      }
+    }
+    __builtin_memcpy(sums, totals, sizeof(totals));
   }
 };
 

@@ -9,7 +9,8 @@
 
 namespace keyhole {
 
-constexpr PolicyTraits kEsaTraits = {.name = "esa", .digests = DigestForm::kPerKvHead};
+constexpr PolicyTraits kEsaTraits = {
+    .name = "esa", .digests = DigestForm::kPerKvHead, .coarse_to_fine = true};
 
 absl::StatusOr<std::unique_ptr<SelectionPolicy>> MakeEsaPolicy(const PolicyParts& parts);
 

@@ -151,6 +151,44 @@ TEST_P(AppendDigestsTest, OneTokenAtATimeEqualsAChunk) {
   }
 }
 
+// Dimensions d and d + 4 of eight share byte d.
+TEST_P(AppendDigestsTest, UpperHalvesOfTheFirstDimensionsAreKeptASecondTime) {
+  Device device(2, GetParam());
+  for (const std::int32_t coarse_dims : {8, 16, 32}) {
+    const Shape shape = {3, 36, 64};
+    DigestLayout layout = LayoutOf(shape);
+    layout.coarse_dims = coarse_dims;
+    const auto store = DigestStore::Create(layout, 5).value();
+    const std::vector<PageId> pages = {3, 0, 4, 1, 2};
+    const Input input = MakeInput(shape, 100, 6);
+    AppendDigestsParams params = Params(*store, pages, shape, input);
+    params.first = 13;
+    AppendDigests(device, {&params, 1});
+    for (std::int32_t row = 0; row < 160; ++row) {
+      const bool written = row >= 13 && row < 113;
+      for (std::int32_t i = 0; i < 3 * coarse_dims; ++i) {
+        const std::int32_t group = i / coarse_dims;
+        const std::int32_t dim = i % coarse_dims;
+        const int code = CodeAt(*store, 1, pages, row, group, dim) + kDigestBias;
+        const std::uint8_t* slot = store->CoarseSlot(pages[row / 32], 1);
+        const int both = slot[layout.coarse_offset(row % 32, group, dim / 8, dim % 4)];
+        ASSERT_EQ(dim % 8 < 4 ? both % 16 : both / 16, written ? code / 16 : 0)
+            << row << " " << group << " " << dim;
+        ASSERT_EQ(store->CoarseSlot(pages[row / 32], 0)[i], 0);
+      }
+    }
+  }
+}
+
+TEST(DigestStoreTest, RefusesCoarseDimensionsThatDoNotFit) {
+  for (const std::int32_t coarse_dims : {-8, 4, 12, 24, 40}) {
+    const DigestLayout layout = {
+        .n_slots = 1, .n_groups = 1, .rank = 20, .page_size = 16, .coarse_dims = coarse_dims};
+    EXPECT_EQ(DigestStore::Create(layout, 1).status().code(), absl::StatusCode::kInvalidArgument)
+        << coarse_dims;
+  }
+}
+
 TEST_P(AppendDigestsTest, ABatchEqualsEachAlone) {
   const Shape shape = kShapes[0];
   const Input a = MakeInput(shape, 70, 3);

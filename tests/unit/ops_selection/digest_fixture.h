@@ -57,6 +57,23 @@ struct DigestSequence {
     for (const PageId page : pages) {
       std::uint8_t* at = store->Slot(page, 0);
       std::generate_n(at, layout.page_bytes(), [&] { return byte(random); });
+      for (std::int32_t slot = 0; slot < layout.n_slots; ++slot) FillCoarse(page, slot);
+    }
+  }
+
+  // Dimension d of eight is in the lower half of byte d, dimension d + 4 in the upper half.
+  void FillCoarse(PageId page, std::int32_t slot) const {
+    const DigestLayout& layout = store->layout();
+    const std::uint8_t* fine = store->Slot(page, slot);
+    for (std::int32_t token = 0; token < layout.page_size; ++token) {
+      for (std::int32_t group = 0; group < layout.n_groups; ++group) {
+        for (std::int32_t dim = 0; dim < layout.coarse_dims; ++dim) {
+          std::uint8_t& byte =
+              store->CoarseSlot(page, slot)[layout.coarse_offset(token, group, dim / 8, dim % 4)];
+          const int half = fine[layout.offset(token, group, dim)] / 16;
+          byte = static_cast<std::uint8_t>(dim % 8 < 4 ? half : byte + 16 * half);
+        }
+      }
     }
   }
 

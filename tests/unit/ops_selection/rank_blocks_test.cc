@@ -18,7 +18,7 @@ struct Shape {
   std::int32_t n_groups = 3;
   std::int32_t heads_of_group = 3;
   std::int32_t rank = 32;
-  std::int32_t n_dims = 8;
+  std::int32_t coarse_dims = 16;
   std::int32_t n_probes = 1;
 };
 
@@ -28,7 +28,11 @@ struct Problem {
       : shape(shape_in),
         first(first_in),
         end(first_in + n),
-        digests({.n_slots = 2, .n_groups = shape.n_groups, .rank = shape.rank, .page_size = kPage},
+        digests({.n_slots = 2,
+                 .n_groups = shape.n_groups,
+                 .rank = shape.rank,
+                 .page_size = kPage,
+                 .coarse_dims = shape.coarse_dims},
                 end * kDigestBlockTokens,
                 static_cast<unsigned>(n)) {
     std::mt19937 random(static_cast<unsigned>(n) + 1);
@@ -36,7 +40,7 @@ struct Problem {
     queries.resize(static_cast<std::size_t>(n_queries()) * shape.rank);
     for (std::int8_t& x : queries) x = static_cast<std::int8_t>(code(random));
     // Logits with a deviation of about 2, more and less.
-    const double product = 74.0 * 74.0 * std::sqrt(shape.n_dims);
+    const double product = 74.0 * 74.0 * std::sqrt(shape.coarse_dims);
     std::uniform_real_distribution<double> deviation(0.5, 4);
     scales.resize(n_queries());
     for (float& x : scales) x = static_cast<float>(deviation(random) / product);
@@ -52,7 +56,6 @@ struct Problem {
             .pages = digests.pages,
             .first = first,
             .end = end,
-            .n_dims = shape.n_dims,
             .n_probes = shape.n_probes,
             .n_heads = n_heads(),
             .queries = queries.data(),
@@ -60,39 +63,16 @@ struct Problem {
             .out = out.data()};
   }
 
-  // In which the group's queries are largest.
-  std::vector<std::int32_t> Dimensions(std::int32_t group) const {
-    std::vector<std::pair<double, std::int32_t>> quads;
-    for (std::int32_t quad = 0; quad < shape.rank / 4; ++quad) {
-      double energy = 0;
-      for (std::int32_t query = 0; query < n_queries(); ++query) {
-        if (query % n_heads() / shape.heads_of_group != group) continue;
-        for (std::int32_t c = 4 * quad; c < 4 * quad + 4; ++c) {
-          const double q = double{scales[query]} * queries[query * shape.rank + c];
-          energy += q * q;
-        }
-      }
-      quads.emplace_back(-energy, quad);
-    }
-    std::sort(quads.begin(), quads.end());
-    std::vector<std::int32_t> dimensions;
-    for (std::int32_t i = 0; i < shape.n_dims; ++i) {
-      dimensions.push_back(4 * quads[i / 4].second + i % 4);
-    }
-    return dimensions;
-  }
-
   // The largest of one block's logits.
-  double Top(std::int32_t query,
-             std::int32_t block,
-             const std::vector<std::int32_t>& dimensions) const {
+  double Top(std::int32_t query, std::int32_t block) const {
     const std::int32_t group = query % n_heads() / shape.heads_of_group;
     std::int32_t top = std::numeric_limits<std::int32_t>::min();
     for (std::int32_t i = 0; i < kDigestBlockTokens; ++i) {
       std::int32_t sum = 0;
-      for (const std::int32_t c : dimensions) {
-        sum += queries[query * shape.rank + c] *
-               CodeAt(*digests.store, 1, digests.pages, block * kDigestBlockTokens + i, group, c);
+      for (std::int32_t c = 0; c < shape.coarse_dims; ++c) {
+        const std::int32_t code =
+            CodeAt(*digests.store, 1, digests.pages, block * kDigestBlockTokens + i, group, c);
+        sum += queries[query * shape.rank + c] * ((code + kDigestBias) / 16 * 16 - kDigestBias);
       }
       top = std::max(top, sum);
     }
@@ -104,10 +84,9 @@ struct Problem {
     for (std::int32_t probe = 0; probe < shape.n_probes; ++probe) {
       std::vector<double> votes(best.size());
       for (std::int32_t head = 0; head < n_heads(); ++head) {
-        const std::vector<std::int32_t> dimensions = Dimensions(head / shape.heads_of_group);
         std::vector<double> s;
         for (std::int32_t b = first; b < end; ++b) {
-          s.push_back(Top(probe * n_heads() + head, b, dimensions));
+          s.push_back(Top(probe * n_heads() + head, b));
         }
         const double top = *std::max_element(s.begin(), s.end());
         double sum = 0;
@@ -140,7 +119,7 @@ void ExpectFormula(const Problem& problem, Device& device) {
   for (std::size_t b = 0; b < out.size(); ++b) {
     ASSERT_NEAR(out[b], expected[b], 1e-5 * expected[b] + 1e-35)
         << "block " << b << " of [" << problem.first << ", " << problem.end << "), "
-        << problem.shape.n_dims << " dimensions, " << problem.shape.n_probes << " probes";
+        << problem.shape.coarse_dims << " dimensions, " << problem.shape.n_probes << " probes";
   }
 }
 
@@ -160,9 +139,9 @@ TEST_P(RankBlocksTest, EqualsTheFormulaForAnyNumberOfBlocks) {
 TEST_P(RankBlocksTest, EqualsTheFormulaForAnyShape) {
   for (const std::int32_t n_groups : {1, 3, 4}) {
     for (const std::int32_t heads : {1, 3, 7}) {
-      for (const std::int32_t n_dims : {4, 8, 12, 16, 20, 32}) {
+      for (const std::int32_t coarse_dims : {8, 16, 24, 32}) {
         for (const std::int32_t n_probes : {1, 5}) {
-          ExpectFormula(Problem({n_groups, heads, 32, n_dims, n_probes}, 2, 40), device_);
+          ExpectFormula(Problem({n_groups, heads, 36, coarse_dims, n_probes}, 2, 40), device_);
         }
       }
     }
@@ -197,9 +176,8 @@ TEST_P(RankBlocksTest, RefusesWrongArguments) {
   expect_refusal([](RankBlocksParams& p) { p.end = 9; });
   expect_refusal([](RankBlocksParams& p) { p.first = -1; });
   expect_refusal([](RankBlocksParams& p) { p.slot = 2; });
-  expect_refusal([](RankBlocksParams& p) { p.n_dims = 0; });
-  expect_refusal([](RankBlocksParams& p) { p.n_dims = 6; });
-  expect_refusal([](RankBlocksParams& p) { p.n_dims = 36; });
+  const Problem uncopied({.coarse_dims = 0}, 0, 8);
+  expect_refusal([&](RankBlocksParams& p) { p.store = uncopied.digests.store.get(); });
   expect_refusal([](RankBlocksParams& p) { p.n_probes = 0; });
   expect_refusal([](RankBlocksParams& p) { p.n_heads = 4; });
   expect_refusal([](RankBlocksParams& p) { p.out = nullptr; });

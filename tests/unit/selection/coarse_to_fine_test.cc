@@ -15,7 +15,7 @@ namespace {
 using testing::ElementsAreArray;
 
 constexpr std::int32_t kBlock = kDigestBlockTokens;
-constexpr std::int32_t kCoarseDims = 4;
+constexpr std::int32_t kCoarseDims = PolicyHarness::kRank;
 constexpr SelectionSizes kSizes = {.initial = 8, .local = 32, .selected = 12};
 constexpr std::int32_t kGroup = PolicyHarness::kHeads / PolicyHarness::kKvHeads;
 
@@ -41,33 +41,20 @@ Codes CodesOf(const Vector& probe, const DigestMaps& maps) {
   return codes;
 }
 
-// Those four dimensions in which the group's queries of all probes are largest.
-std::int32_t LargestQuad(const std::vector<Codes>& probes, std::int32_t group) {
-  Vector energy(PolicyHarness::kRank / 4);
-  for (const Codes& codes : probes) {
-    for (std::int32_t h = group * kGroup; h < (group + 1) * kGroup; ++h) {
-      for (std::size_t c = 0; c < codes[h].size(); ++c) energy[c / 4] += codes[h][c] * codes[h][c];
-    }
-  }
-  return static_cast<std::int32_t>(std::max_element(energy.begin(), energy.end()) - energy.begin());
-}
-
-// Logits [heads][rows] over the dimensions of `quads`, by group, or over all.
+// Logits [heads][rows], over whole codes of keys or their upper four bits.
 std::vector<Vector> LogitsOf(const PolicyCase& c,
                              const Codes& codes,
                              const DigestMaps& maps,
                              std::int32_t n_rows,
-                             const std::vector<std::int32_t>& quads = {}) {
+                             bool coarse) {
   std::vector<Vector> logits(PolicyHarness::kHeads);
   for (std::int32_t h = 0; h < PolicyHarness::kHeads; ++h) {
     for (std::int32_t row = 0; row < n_rows; ++row) {
       const Vector key = Head(KeyAt(c.id, row), h / kGroup);
-      const Vector k = KeyCodes(Mapped(maps.layers[0].key, h / kGroup, key));
-      double sum = 0;
-      for (std::int32_t d = 0; d < std::ssize(k); ++d) {
-        if (quads.empty() || d / 4 == quads[h / kGroup]) sum += codes[h][d] * k[d];
-      }
-      logits[h].push_back(sum / std::sqrt(static_cast<double>(PolicyHarness::kHeadDim)));
+      Vector k = KeyCodes(Mapped(maps.layers[0].key, h / kGroup, key));
+      for (double& code : k) code = coarse ? std::floor(code / 16) * 16 : code;
+      logits[h].push_back(Dot(codes[h], k) /
+                          std::sqrt(static_cast<double>(PolicyHarness::kHeadDim)));
     }
   }
   return logits;
@@ -90,8 +77,8 @@ std::vector<std::int32_t> Best(const Vector& scores, std::size_t n) {
   return order;
 }
 
-// Blocks ranked by the vote of their best rows over few dimensions; rows of the best ones, and of
-// the blocks at the ends that are not whole, by the vote among them over all dimensions.
+// Blocks ranked by the vote of their best rows over coarse codes; rows of the best ones, and of the
+// blocks at the ends that are not whole, by the vote among them over whole codes.
 std::vector<std::int32_t> ExpectedRows(const PolicyCase& c,
                                        RowRange middle,
                                        const DigestMaps& maps) {
@@ -101,14 +88,10 @@ std::vector<std::int32_t> ExpectedRows(const PolicyCase& c,
   for (const Vector& probe : ReferenceProbes(c, PolicyHarness::kProbes)) {
     probes.push_back(CodesOf(probe, maps));
   }
-  std::vector<std::int32_t> quads;
-  for (std::int32_t g = 0; g < PolicyHarness::kKvHeads; ++g) {
-    quads.push_back(LargestQuad(probes, g));
-  }
   Vector ranks;
   for (const Codes& probe : probes) {
     std::vector<Vector> tops;
-    for (const Vector& logits : LogitsOf(c, probe, maps, middle.end, quads)) {
+    for (const Vector& logits : LogitsOf(c, probe, maps, middle.end, true)) {
       Vector& of_head = tops.emplace_back();
       for (std::int32_t block = first; block < end; ++block) {
         const auto at = logits.begin() + block * kBlock;
@@ -130,7 +113,7 @@ std::vector<std::int32_t> ExpectedRows(const PolicyCase& c,
   Vector scores;
   for (const Codes& probe : probes) {
     std::vector<Vector> listed;
-    for (const Vector& logits : LogitsOf(c, probe, maps, middle.end)) {
+    for (const Vector& logits : LogitsOf(c, probe, maps, middle.end, false)) {
       Vector& of_head = listed.emplace_back();
       for (const std::int32_t row : rows) of_head.push_back(logits[row]);
     }

@@ -90,7 +90,7 @@ class SelectiveModelTest : public ::testing::TestWithParam<std::string> {
     options.selection.query_distance = 24;
     options.selection.proximity = 3;
     options.selection.probes = 4;
-    options.selection.coarse_dims = 8;
+    options.coarse_dims = 8;
     options.selection.fine_rows = 64;
     return options;
   }
