@@ -14,54 +14,80 @@ struct BlockTopsImpl {
   using I = typename M::I;
   static constexpr int kWidth = Isa::kWidth;
   static constexpr int kVectors = kScoreBlock / kWidth;
+  static constexpr int kMostQueries = 4;  // that share what is unpacked
   static_assert(2 * kWidth <= kRankAheadBlocks);
+
+  // As many blocks as a vector has lanes, with some queries of one group.
+  struct Part {
+    const unsigned char* const* blocks;
+    ptrdiff_t group_offset;
+    const int32_t* codes;
+    int32_t* tops;
+    int first_line;  // of the group's lines that are fetched for later
+    int end_line;
+  };
 
   static inline I Larger(I a, I b) { return a > b ? a : b; }
 
-  // As many blocks as a vector has lanes.
-  template <int kSets>
-  static inline void Group(const BlockTopsTask& t, int block) {
-    const unsigned char* const* blocks = t.blocks + block;
-    const unsigned char* const* ahead = blocks + kRankAheadBlocks - kWidth;
-    const int32_t* codes = t.codes;
-    int32_t* out = t.tops + block;
-    for (int group = 0; group < t.n_groups; ++group) {
-      for (int i = 0; i < t.n_queries; ++i, codes += 2 * kSets, out += kScoreStride) {
-        I rows[kWidth];
-#pragma GCC unroll 16
-        for (int r = 0; r < kWidth; ++r) {
-          I sums[kVectors];
-          Isa::template NibbleDot<kSets>(blocks[r] + group * kSets * 64, codes, sums);
-          // One by one: many at a time would hold up the loads.
-          for (int set = i; set < kSets; set += t.n_queries) {
-            __builtin_prefetch(ahead[r] + (group * kSets + set) * 64, 0, 2);
-          }
-          rows[r] = sums[0];
+  template <int kSets, int kCount>
+  static inline void Run(const Part& p) {
+    I rows[kCount][kWidth];
+    for (int r = 0; r < kWidth; ++r) {
+      I sums[kCount][kVectors];
+      Isa::template NibbleDot<kSets, kCount>(p.blocks[r] + p.group_offset, p.codes, sums);
+      // A few at a time: many would hold up the loads.
+      const unsigned char* later = p.blocks[r + kRankAheadBlocks - kWidth] + p.group_offset;
+      for (int line = p.first_line; line < p.end_line; ++line) {
+        __builtin_prefetch(later + 64 * line, 0, 2);
+      }
 #pragma GCC unroll 4
-          for (int v = 1; v < kVectors; ++v) rows[r] = Larger(rows[r], sums[v]);
-        }
-        const I tops = Isa::LargestOfRows(rows);
-        __builtin_memcpy(out, &tops, sizeof(tops));
+      for (int i = 0; i < kCount; ++i) {
+        rows[i][r] = sums[i][0];
+#pragma GCC unroll 4
+        for (int v = 1; v < kVectors; ++v) rows[i][r] = Larger(rows[i][r], sums[i][v]);
+      }
+    }
+    for (int i = 0; i < kCount; ++i) {
+      const I tops = Isa::LargestOfRows(rows[i]);
+      __builtin_memcpy(p.tops + i * kScoreStride, &tops, sizeof(tops));
+    }
+  }
+
+  template <int kSets, int kCount = kMostQueries>
+  static inline void RunSome(const Part& p, int count) {
+    if constexpr (kCount > 1) {
+      if (count < kCount) return RunSome<kSets, kCount - 1>(p, count);
+    }
+    Run<kSets, kCount>(p);
+  }
+
+  template <int kSets>
+  static void Groups(const BlockTopsTask& t, int block) {
+    Part part = {.blocks = t.blocks + block,
+                 .group_offset = 0,
+                 .codes = t.codes,
+                 .tops = t.tops + block,
+                 .first_line = 0,
+                 .end_line = 0};
+    for (int group = 0; group < t.n_groups; ++group, part.group_offset += 64 * kSets) {
+      for (int left = t.n_queries, line = 0; left > 0;) {
+        const int count = left < kMostQueries ? left : kMostQueries;
+        left -= count;
+        part.first_line = line;
+        part.end_line = line = left == 0 || line + count > kSets ? kSets : line + count;
+        RunSome<kSets>(part, count);
+        part.codes += 2 * kSets * count;
+        part.tops += kScoreStride * count;
       }
     }
   }
 
-  template <int kSets>
-  static void Groups(const BlockTopsTask& t) {
-    for (int block = 0; block < t.n_blocks; block += kWidth) Group<kSets>(t, block);
-  }
-
-  static void Run(const BlockTopsTask& t) {
-    switch (t.n_sets) {
-      case 1:
-        return Groups<1>(t);
-      case 2:
-        return Groups<2>(t);
-      case 3:
-        return Groups<3>(t);
-      default:
-        return Groups<4>(t);
+  template <int kSets = 1>
+  static void Tops(const BlockTopsTask& t) {
+    if constexpr (kSets < 4) {
+      if (t.n_sets != kSets) return Tops<kSets + 1>(t);
     }
+    for (int block = 0; block < t.n_blocks; block += kWidth) Groups<kSets>(t, block);
   }
 };
 

@@ -260,7 +260,7 @@ struct ScoreImpl {
             .top = Top<1>,
             .shift = Shift<1>,
             .exp2 = Exp2,
-            .block_tops = BlockTopsImpl<Isa>::Run};
+            .block_tops = BlockTopsImpl<Isa>::template Tops<1>};
   }
 };
 

@@ -31,22 +31,29 @@ struct Avx512Vnni : SelectionVectors16 {
     for (int i = 0; i < kCount; ++i) sums[i][0] = reinterpret_cast<I>(totals[i]);
   }
 
-  // 16 tokens' lower and upper halves of bytes times the words of `codes`.
-  template <int kSets>
+  // 16 tokens' lower and upper halves of bytes times the words of each query.
+  template <int kSets, int kCount>
   static inline __attribute__((always_inline)) void NibbleDot(const unsigned char* lines,
                                                               const int32_t* codes,
-                                                              I* sums) {
+                                                              I (*sums)[1]) {
     const __m512i nibble = _mm512_set1_epi8(15);
-    __m512i total = _mm512_setzero_si512();
+    __m512i totals[kCount];
+#pragma GCC unroll 4
+    for (int i = 0; i < kCount; ++i) totals[i] = _mm512_setzero_si512();
 #pragma GCC unroll 4
     for (int set = 0; set < kSets; ++set) {
       const __m512i both = _mm512_load_si512(lines + 64 * set);
+      const __m512i low = _mm512_and_si512(both, nibble);
       const __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
-      total = _mm512_dpbusd_epi32(
-          total, _mm512_and_si512(both, nibble), _mm512_set1_epi32(codes[2 * set]));
-      total = _mm512_dpbusd_epi32(total, high, _mm512_set1_epi32(codes[2 * set + 1]));
+#pragma GCC unroll 4
+      for (int i = 0; i < kCount; ++i) {
+        const int32_t* words = codes + 2 * (i * kSets + set);
+        totals[i] = _mm512_dpbusd_epi32(totals[i], low, _mm512_set1_epi32(words[0]));
+        totals[i] = _mm512_dpbusd_epi32(totals[i], high, _mm512_set1_epi32(words[1]));
+      }
     }
-    sums[0] = reinterpret_cast<I>(total);
+#pragma GCC unroll 4
+    for (int i = 0; i < kCount; ++i) sums[i][0] = reinterpret_cast<I>(totals[i]);
   }
 };
 

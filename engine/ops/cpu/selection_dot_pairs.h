@@ -56,24 +56,35 @@ struct SelectionDotPairs {
     }
   }
 
-  // Lower and upper halves of bytes times the words of `codes`: eight words of 2 * 15 * 127 fit 16
-  // bits.
-  template <int kSets, class I>
+  // Lower and upper halves of bytes times the words of each query: eight words of 2 * 15 * 127 fit
+  // 16 bits.
+  template <int kSets, int kCount, class I>
   static inline __attribute__((always_inline)) void NibbleDot(const unsigned char* lines,
                                                               const int32_t* codes,
-                                                              I* sums) {
+                                                              I (*sums)[kVectors]) {
+    const B ones = Pairs::Set32(0x10001);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      B total = Pairs::Set32(0);
+      B totals[kCount];
+#pragma GCC unroll 4
+      for (int i = 0; i < kCount; ++i) totals[i] = Pairs::Set32(0);
 #pragma GCC unroll 4
       for (int set = 0; set < kSets; ++set) {
         const B both = Pairs::Load(lines + 64 * set + kBytes * v);
-        const B low = Pairs::MulBytes(Pairs::LowNibbles(both), Pairs::Set32(codes[2 * set]));
-        const B high = Pairs::MulBytes(Pairs::HighNibbles(both), Pairs::Set32(codes[2 * set + 1]));
-        total = Pairs::Add16(total, Pairs::Add16(low, high));
+        const B low = Pairs::LowNibbles(both);
+        const B high = Pairs::HighNibbles(both);
+#pragma GCC unroll 4
+        for (int i = 0; i < kCount; ++i) {
+          const int32_t* words = codes + 2 * (i * kSets + set);
+          totals[i] = Pairs::Add16(totals[i], Pairs::MulBytes(low, Pairs::Set32(words[0])));
+          totals[i] = Pairs::Add16(totals[i], Pairs::MulBytes(high, Pairs::Set32(words[1])));
+        }
       }
-      const B wide = Pairs::MulPairs(total, Pairs::Set32(0x10001));
-      __builtin_memcpy(&sums[v], &wide, sizeof(wide));
+#pragma GCC unroll 4
+      for (int i = 0; i < kCount; ++i) {
+        const B wide = Pairs::MulPairs(totals[i], ones);
+        __builtin_memcpy(&sums[i][v], &wide, sizeof(wide));
+      }
     }
   }
 };
