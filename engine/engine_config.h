@@ -47,7 +47,7 @@ struct SelectionSettings {
   std::optional<std::int32_t> proximity;  // neighbours on a side that share a score; likewise
   std::int32_t probes = 8;                // means of a chunk's queries that select, at most
   std::int32_t tail_chunk = 32;           // size of the chunks at a long prompt's end; 0: as others
-  std::int32_t coarse_dims = 16;  // of a digest, that rank blocks of rows; 0: every row is scored
+  std::int32_t coarse_dims = 24;  // of a digest, that rank blocks of rows; 0: every row is scored
   std::int32_t fine_rows = 4096;  // of the best blocks, at least, scored by all dimensions
   // Decode selections between two recall samples; 0: none. A prime, so that all layers have turns.
   std::int32_t recall_interval = 257;

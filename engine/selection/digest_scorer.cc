@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "engine/scoped_timer.h"
+#include "engine/selection/dot.h"
 
 namespace keyhole {
 namespace {
@@ -91,9 +92,7 @@ void DigestScorer::Compress(const SelectionContext& context) {
     const float* rows =
         map + static_cast<std::ptrdiff_t>(i % heads / group) * maps.rank * maps.in_dim;
     for (std::int32_t r = 0; r < maps.rank; ++r, rows += maps.in_dim) {
-      float sum = 0;
-      for (std::int32_t c = 0; c < maps.in_dim; ++c) sum += rows[c] * q[c];
-      compressed_[r] = sum;
+      compressed_[r] = Dot(rows, q, maps.in_dim);
     }
     scales_[i] = softmax_scale_ * parts_.rope.attention_factor *
                  Quantize(compressed_, codes_.data() + static_cast<std::ptrdiff_t>(i) * maps.rank);

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "engine/ops/cpu/store_row.h"
 #include "engine/scoped_timer.h"
+#include "engine/selection/dot.h"
 
 namespace keyhole {
 namespace {
@@ -15,18 +15,6 @@ constexpr std::int32_t kTileRows = 256;
 
 std::int32_t TilesOf(std::size_t n) {
   return static_cast<std::int32_t>((n + kTileRows - 1) / kTileRows);
-}
-
-// In partial sums, so that it needs no wide registers to be more than one product at a time.
-float Dot(const float* a, const float* b, std::int32_t n) {
-  constexpr std::int32_t kSums = 16;
-  float sums[kSums] = {};
-  std::int32_t c = 0;
-  for (; c + kSums <= n; c += kSums) {
-    for (std::int32_t i = 0; i < kSums; ++i) sums[i] += a[c + i] * b[c + i];
-  }
-  for (std::int32_t i = 0; c < n; ++c, ++i) sums[i] += a[c] * b[c];
-  return std::accumulate(sums, sums + kSums, 0.0F);
 }
 
 // Undoes the rotation by one position, scaled by the same factor as its table.
