@@ -49,7 +49,8 @@ struct SelectionSettings {
   std::int32_t tail_chunk = 32;           // size of the chunks at a long prompt's end; 0: as others
   std::int32_t coarse_dims = 24;  // of a digest, that rank blocks of rows; 0: every row is scored
   std::int32_t fine_rows = 4096;  // of the best blocks, at least, scored by all dimensions
-  // Decode selections between two recall samples; 0: none. A prime, so that all layers have turns.
+  // Decode selections between two recall samples, among 8,192 candidates or fewer; among more, as
+  // many more; 0: none. A prime, so that all layers have turns.
   std::int32_t recall_interval = 257;
   std::optional<PositionMode>
       positions;  // unset: native up to the trained length, rectified beyond

@@ -29,7 +29,7 @@ struct PolicyParts {
   std::int32_t probes = 8;             // of a prefill chunk, at most
   std::int32_t single_queries = 0;     // chunks of at most so many have a probe of every query
   // Where digests have coarse copies: rows of the best blocks, at least, that are scored wholly.
-  std::int32_t fine_rows = 6144;
+  std::int32_t fine_rows = 4096;
   std::int32_t recall_interval =
       64;  // decode selections from one recall sample to the next; 0: none
 };

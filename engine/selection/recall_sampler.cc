@@ -18,8 +18,19 @@ void RecallSampler::Sample(Device& device,
                            const Selection& selection,
                            StepSelectionStats& stats) {
   if (context.q_len != 1 || --until_next_ > 0) return;
-  until_next_ = interval_;
+  until_next_ = UntilNext(selection.middle.size());
   stats.samples.push_back(Compare(device, context, selection));
+}
+
+// The longer a sample takes, the rarer it is; it moves on among the layers by more than a multiple
+// of the interval, which may be one of their number.
+std::int32_t RecallSampler::UntilNext(std::int32_t n_candidates) {
+  constexpr std::int32_t kRowsOfAnInterval = 8192;
+  constexpr std::int32_t kMostShift = 31;
+  const std::int32_t intervals = n_candidates / kRowsOfAnInterval;
+  if (intervals <= 1) return interval_;
+  shift_ = (shift_ + 1) % kMostShift;
+  return intervals * interval_ + shift_;
 }
 
 // With one probe the sum of a row's votes over all heads is its attention mass over the candidates.

@@ -10,9 +10,10 @@
 
 namespace keyhole {
 
-// Looks at every `interval`-th decode selection; successive samples fall on different layers as
-// long as the interval and the number of layers have no common factor. Changes no result. Thread:
-// executor only.
+// Looks at every `interval`-th decode selection, or with many candidates at one of as many more, so
+// that samples take about the same share of the time at every length. Successive samples fall on
+// different layers as long as the interval and the number of layers have no common factor. Changes
+// no result. Thread: executor only.
 class RecallSampler {
  public:
   // REQUIRES: parts.store; parts.recall_interval > 0.
@@ -24,12 +25,14 @@ class RecallSampler {
               StepSelectionStats& stats);
 
  private:
+  std::int32_t UntilNext(std::int32_t n_candidates);
   RecallSample Compare(Device& device, const SelectionContext& context, const Selection& selection);
 
   ExactScorer scorer_;
   std::int32_t interval_;
   std::int32_t proximity_;
   std::int32_t until_next_;
+  std::int32_t shift_ = 0;
 
   // Reused from sample to sample.
   std::vector<float> scores_;
