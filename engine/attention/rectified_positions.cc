@@ -22,24 +22,6 @@ RectifiedPositions::RectifiedPositions(const DistanceSettings& distances,
       store_(store),
       windows_(store->layout(), sizes.local + distances.chunk_size) {}
 
-void RectifiedPositions::SetDistances(const ModelInput& input) {
-  const std::size_t n = input.positions.size();
-  selected_distance_.resize(n);
-  initial_distance_.resize(n);
-  far_bias_.resize(n);
-  for (const SequenceSlice& slice : input.sequences) {
-    const Distances& tail = distances_.InTail(slice);
-    const std::int32_t tail_begin = slice.prompt_len - distances_.tail;
-    for (std::int32_t i = 0; i < slice.q_len; ++i) {
-      const bool in_tail = slice.kv_len + i >= tail_begin;
-      const Distances& d = in_tail ? tail : distances_.BeforeTail();
-      selected_distance_[slice.q_begin + i] = d.selected;
-      initial_distance_[slice.q_begin + i] = d.initial;
-      far_bias_[slice.q_begin + i] = d.far_bias;
-    }
-  }
-}
-
 void RectifiedPositions::Turn(const LayerStep& step,
                               std::span<const std::int32_t> index,
                               Queries& queries) {
@@ -54,9 +36,9 @@ const float* RectifiedPositions::Rotate(const LayerStep& step) {
   if (std::any_of(slices.begin(), slices.end(), [this](const SequenceSlice& slice) {
         return slice.kv_len > local_;
       })) {
-    SetDistances(*step.input);
-    Turn(step, selected_distance_, selected_);
-    Turn(step, initial_distance_, initial_);
+    SetQueryDistances(distances_, *step.input, query_distances_);
+    Turn(step, query_distances_.selected, selected_);
+    Turn(step, query_distances_.initial, initial_);
   }
   return step.k->const_data_ptr<float>();
 }
@@ -94,7 +76,7 @@ void RectifiedPositions::AppendParts(const LayerStep& step,
     parts.push_back({.queries = selected_.At(slice.q_begin),
                      .range = selection.all_of_middle ? selection.middle : RowRange{},
                      .rows = selection.selected,
-                     .bias = far_bias_.data() + slice.q_begin,
+                     .bias = query_distances_.far_bias.data() + slice.q_begin,
                      .scale = far_scale});
   }
   const RowRange near = {selection.local.begin, past + slice.q_len};

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/attention/distances.h"
+#include "engine/attention/attention_settings.h"
 #include "engine/attention/position_scheme.h"
 #include "engine/attention/row_buffer.h"
 #include "engine/kv/window_cache.h"
@@ -41,7 +41,6 @@ class RectifiedPositions final : public PositionScheme {
     const float* At(std::int32_t row) const;
   };
 
-  void SetDistances(const ModelInput& input);
   void Turn(const LayerStep& step, std::span<const std::int32_t> index, Queries& queries);
   KeyRing FillWindow(const LayerStep& step, const SequenceSlice& slice, RowRange near);
 
@@ -51,10 +50,7 @@ class RectifiedPositions final : public PositionScheme {
   const HostStore* store_;
   WindowCache windows_;
 
-  // Per query of the step.
-  std::vector<std::int32_t> selected_distance_;
-  std::vector<std::int32_t> initial_distance_;
-  std::vector<float> far_bias_;
+  QueryDistances query_distances_;  // of the step
   Queries near_;
   Queries selected_;
   Queries initial_;

@@ -19,28 +19,6 @@ namespace {
 
 constexpr std::string_view kOp = "SelectiveAttention";
 
-// What the slice's place and its request make of the server's sizes. Where all that precedes it is
-// local they stay as they are; before the tail they are those of every request.
-SelectionSizes SizesOf(const AttentionSettings& settings, const SequenceSlice& slice) {
-  SelectionSizes sizes = settings.sizes;
-  if (slice.kv_len <= sizes.local) return sizes;
-  const DistanceSettings& distances = settings.distances;
-  if (slice.kv_len + slice.q_len <= slice.prompt_len - distances.tail) {
-    sizes.local = std::min(sizes.local, settings.prefill_local);
-    return sizes;
-  }
-  if (settings.positions == PositionMode::kRectified) {
-    const Distances& tail = distances.InTail(slice);
-    sizes.local = std::min(sizes.local, tail.local);
-    sizes.selected = std::min(sizes.selected, tail.budget);
-  }
-  if (slice.request != nullptr && slice.request->selection.selected_tokens.has_value()) {
-    sizes.selected =
-        std::clamp(*slice.request->selection.selected_tokens, 0, settings.max_selected);
-  }
-  return sizes;
-}
-
 }  // namespace
 
 struct SelectiveAttention::State {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "engine/attention/distances.h"
+#include "engine/attention/attention_settings.h"
 #include "engine/batch/model_input.h"
 #include "engine/device/device.h"
 #include "engine/kv/host_store.h"
@@ -17,16 +17,6 @@ class Tensor;
 }
 
 namespace keyhole {
-
-struct AttentionSettings {
-  PositionMode positions = PositionMode::kNative;
-  SelectionSizes sizes = {};
-  // Local rows of chunks that end before the prompt's tail, once more than sizes.local rows precede
-  // them. As `distances.local` for the tail and decode, where positions are rectified.
-  std::int32_t prefill_local = 4096;
-  std::int32_t max_selected = 8192;  // a request's own budget is clamped to this
-  DistanceSettings distances = {};   // rectified positions only
-};
 
 // The three projections of one layer and where attention writes. f32, rows as packed in the step.
 struct LayerProjections {

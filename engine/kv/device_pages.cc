@@ -9,6 +9,7 @@ namespace keyhole {
 DevicePages::DevicePages(std::int32_t n_pages, std::int32_t n_slots)
     : slots_(n_pages, kNone),
       pins_(n_pages, 0),
+      left_(n_pages, 0),
       versions_(n_pages),
       pages_(n_slots, kNone),
       used_(n_slots, 0),
@@ -23,18 +24,27 @@ std::int32_t DevicePages::Take(PageId page) {
   slots_[page] = slot;
   pages_[slot] = page;
   used_[slot] = ++clock_;
+  ++generation_;
   return slot;
 }
 
 void DevicePages::Drop(PageId page) {
   const std::int32_t slot = slots_[page];
   if (slot == kNone) return;
+  left_[page] = 1;
+  ++generation_;
   slots_[page] = kNone;
   pages_[slot] = kNone;
   free_.push_back(slot);
 }
 
 void DevicePages::Touch(PageId page) { used_[slots_[page]] = ++clock_; }
+
+void DevicePages::TouchRead(std::span<const std::int32_t> read) {
+  for (std::size_t slot = 0; slot < read.size(); ++slot) {
+    if (read[slot] != 0 && pages_[slot] != kNone) used_[slot] = ++clock_;
+  }
+}
 
 void DevicePages::Unpin(PageId page) {
   KEYHOLE_CHECK(pins_[page] > 0, "only a pinned page can be unpinned");

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "engine/types.h"
@@ -32,6 +34,8 @@ class DevicePages {
   void Pin(PageId page) { ++pins_[page]; }
   void Unpin(PageId page);
   std::int32_t pins(PageId page) const { return pins_[page]; }
+  // Slots that the device says it read, by slot: each counts as used, in the order of the slots.
+  void TouchRead(std::span<const std::int32_t> read);
   // Of the pages that have a slot and no pins, the least recently used.
   std::optional<PageId> LeastRecent() const;
 
@@ -54,6 +58,14 @@ class DevicePages {
   // The page is empty: neither side has anything of it.
   void Forget(PageId page);
 
+  // Whether the page was without its slot since the last such call: only then can rows of it have
+  // been fetched.
+  bool TakeLeft(PageId page) { return std::exchange(left_[page], 0) != 0; }
+
+  // By page, as slot() has them; their generation is another after each change.
+  std::span<const std::int32_t> slots() const { return slots_; }
+  std::int64_t generation() const { return generation_; }
+
  private:
   // An empty page is of version 0, which nobody saves.
   struct Versions {
@@ -64,11 +76,13 @@ class DevicePages {
 
   std::vector<std::int32_t> slots_;  // by page
   std::vector<std::int32_t> pins_;   // by page
+  std::vector<std::uint8_t> left_;   // by page
   std::vector<Versions> versions_;   // by page
   std::vector<PageId> pages_;        // by slot; kNone: free
   std::vector<std::int64_t> used_;   // by slot, unique
   std::vector<std::int32_t> free_;   // slots, a stack
   std::int64_t clock_ = 0;           // of uses and of versions
+  std::int64_t generation_ = 0;
 };
 
 }  // namespace keyhole

@@ -11,6 +11,7 @@ struct KeyRing {
   std::byte* base = nullptr;
   std::int32_t capacity = 0;
   std::size_t row_bytes = 0;
+  std::size_t layer_bytes = 0;  // to the next layer's ring; 0: of one layer alone
 
   std::byte* Row(std::int32_t row) const {
     return base + static_cast<std::size_t>(row % capacity) * row_bytes;

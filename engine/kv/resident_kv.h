@@ -5,6 +5,8 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -23,12 +25,14 @@ namespace keyhole {
 struct ResidentKvParts {
   const Stream* stream = nullptr;   // of all work that reads or writes rows
   const HostStore* host = nullptr;  // may be null with residency `device`
-  RowCopier* copier = nullptr;
+  RowCopier* copier = nullptr;      // null: rows are resolved on the device, Fetch is not called
 };
 
 // A step's calls, in this order; `run` is the caller's own work on the stream:
 //   Hold(pages with initial, local and new rows), Write(pages with new rows), run,
 //   for each layer: Fetch(selected rows), run; Settle, Save(pages that are full), Release.
+// Where rows are resolved on the device (ops/cuda/resolve_rows.h), Fetch is that operator's launch,
+// its tables are those of pages(), TakeVoided comes before it and TouchRead after the step.
 // A step that fails at any of them calls Release for what it holds, and may be run again: the rows
 // of steps that were settled are neither lost nor changed. The bytes that `run` reads are the same
 // with every residency.
@@ -61,6 +65,13 @@ class ResidentKv {
   // read was right. Errors: of those copies; what they brought is taken off the device again.
   absl::Status Settle();
 
+  // Pages of which fetched rows, if there are any, are void, since the last such call. Only where
+  // rows are resolved on the device.
+  std::vector<PageId> TakeVoided() { return std::exchange(voided_, {}); }
+
+  // See DevicePages.
+  void TouchRead(std::span<const std::int32_t> read) { pages_.TouchRead(read); }
+
   // Nobody has the page any more. REQUIRES: it is not held.
   void Forget(PageId page);
 
@@ -80,12 +91,16 @@ class ResidentKv {
              std::optional<WriteBackQueue> queue,
              const ResidentKvParts& parts);
 
+  void ForgetHotRows(PageId page);
+
   ResidencyPlan plan_;
   DeviceArena arena_;
   DevicePages pages_;
   HotRows hot_;
   PageResidency residency_;
   RowFetcher fetcher_;
+  bool on_device_;              // rows are resolved there
+  std::vector<PageId> voided_;  // until they are taken
 };
 
 }  // namespace keyhole

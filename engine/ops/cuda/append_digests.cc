@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "engine/ops/cuda/check_rows.h"
-#include "engine/ops/cuda/kernels/append_digests.h"
 #include "engine/ops/op_check.h"
 
 namespace keyhole::cuda {
@@ -19,10 +18,10 @@ void Check(const DigestMap& map, const AppendDigestsParams& params, const Digest
 
 }  // namespace
 
-void AppendDigests(const DigestMap& map,
-                   std::span<const AppendDigestsParams> sequences,
-                   Workspace& workspace) {
-  if (sequences.empty()) return;
+AppendDigestsArgs PlanAppendDigests(const DigestMap& map,
+                                    std::span<const AppendDigestsParams> sequences,
+                                    Workspace& workspace) {
+  if (sequences.empty()) return {};
   CheckOp(map.map != nullptr && map.in_dim > 0, kOp, "no map");
   const DigestLayout& layout = sequences.front().store.layout;
   std::vector<AppendDigestsSequence> table;
@@ -42,6 +41,14 @@ void AppendDigests(const DigestMap& map,
                      .keys = params.keys});
   }
   args.sequences = workspace.Upload<AppendDigestsSequence>(table);
+  return args;
+}
+
+void AppendDigests(const DigestMap& map,
+                   std::span<const AppendDigestsParams> sequences,
+                   Workspace& workspace) {
+  if (sequences.empty()) return;
+  const AppendDigestsArgs args = PlanAppendDigests(map, sequences, workspace);
   CheckLaunch(LaunchAppendDigests(args, workspace.stream().handle()), kOp);
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "engine/ops/cuda/device_rows.h"
+#include "engine/ops/cuda/kernels/append_digests.h"
 #include "engine/ops/cuda/workspace.h"
 
 namespace keyhole::cuda {
@@ -29,5 +30,10 @@ struct DigestMap {
 void AppendDigests(const DigestMap& map,
                    std::span<const AppendDigestsParams> sequences,
                    Workspace& workspace);
+
+// Arguments of the launches of all layers of a step, which differ in `slot` and `map`.
+AppendDigestsArgs PlanAppendDigests(const DigestMap& map,
+                                    std::span<const AppendDigestsParams> sequences,
+                                    Workspace& workspace);
 
 }  // namespace keyhole::cuda

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "engine/ops/cuda/check_rows.h"
-#include "engine/ops/cuda/kernels/append_kv.h"
 #include "engine/ops/op_check.h"
 
 namespace keyhole::cuda {
@@ -12,24 +11,23 @@ namespace {
 
 constexpr std::string_view kOp = "cuda AppendKv";
 
-void Check(std::int32_t layer, const AppendKvParams& params, const KvLayout& layout) {
-  CheckStore(kOp, params.store, layout, layer);
+void Check(const AppendKvParams& params, const KvLayout& layout) {
+  CheckStore(kOp, params.store, layout, 0);
   CheckOp(layout.kv_size() % 8 == 0, kOp, "kv_size is not a multiple of 8");
   CheckRows(kOp, params.first, params.n_tokens, params.pages.n_rows(params.store.layout.page_size));
 }
 
 }  // namespace
 
-void AppendKv(std::int32_t layer, std::span<const AppendKvParams> sequences, Workspace& workspace) {
-  if (sequences.empty()) return;
+AppendKvArgs PlanAppendKv(std::span<const AppendKvParams> sequences, Workspace& workspace) {
+  if (sequences.empty()) return {};
   const KvLayout& layout = sequences.front().store.layout;
   std::vector<AppendKvSequence> table;
   AppendKvArgs args = {.n_sequences = static_cast<std::int32_t>(sequences.size()),
-                       .layer = layer,
                        .kv_size = static_cast<std::int32_t>(layout.kv_size()),
                        .type = ElementOf(layout.type)};
   for (const AppendKvParams& params : sequences) {
-    Check(layer, params, layout);
+    Check(params, layout);
     args.max_tokens = std::max(args.max_tokens, params.n_tokens);
     table.push_back({.rows = KeysIn(params.store),
                      .pages = params.pages.ids,
@@ -39,6 +37,14 @@ void AppendKv(std::int32_t layer, std::span<const AppendKvParams> sequences, Wor
                      .values = params.values});
   }
   args.sequences = workspace.Upload<AppendKvSequence>(table);
+  return args;
+}
+
+void AppendKv(std::int32_t layer, std::span<const AppendKvParams> sequences, Workspace& workspace) {
+  if (sequences.empty()) return;
+  CheckStore(kOp, sequences.front().store, sequences.front().store.layout, layer);
+  AppendKvArgs args = PlanAppendKv(sequences, workspace);
+  args.layer = layer;
   CheckLaunch(LaunchAppendKv(args, workspace.stream().handle()), kOp);
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "engine/ops/cuda/device_rows.h"
+#include "engine/ops/cuda/kernels/append_kv.h"
 #include "engine/ops/cuda/workspace.h"
 
 namespace keyhole::cuda {
@@ -21,5 +22,9 @@ struct AppendKvParams {
 // As keyhole::AppendKv, bit for bit; `layer` of all sequences. REQUIRES: one layout; kv_size is a
 // multiple of 8. Throws std::logic_error otherwise, DeviceError.
 void AppendKv(std::int32_t layer, std::span<const AppendKvParams> sequences, Workspace& workspace);
+
+// Arguments of the launches of all layers of a step, which differ in `layer` alone. Good until the
+// workspace's next upload.
+AppendKvArgs PlanAppendKv(std::span<const AppendKvParams> sequences, Workspace& workspace);
 
 }  // namespace keyhole::cuda

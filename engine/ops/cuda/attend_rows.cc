@@ -1,5 +1,7 @@
 #include "engine/ops/cuda/attend_rows.h"
 
+#include <bit>
+
 #include "engine/ops/cuda/attend_plan.h"
 
 namespace keyhole::cuda {
@@ -17,15 +19,16 @@ AttendArgs ArgsOf(AttendArgs args, const AttendLaunch& launch) {
 
 }  // namespace
 
-void AttendRows(const AttendSettings& settings,
-                std::span<const AttendParams> sequences,
-                Workspace& workspace) {
-  if (sequences.empty()) return;
+AttendRowsArgs PlanAttendRows(const AttendSettings& settings,
+                              std::span<const AttendParams> sequences,
+                              Workspace& workspace) {
+  if (sequences.empty()) return {};
   AttendPlan plan;
   PlanAttend(settings, sequences, plan);
   const KvLayout& layout = sequences.front().store.layout;
   using Block = Workspace::Block;
-  const auto n = static_cast<std::size_t>(plan.n_partials);
+  // Steps of about the same size find their scratch at the same addresses.
+  const std::size_t n = std::bit_ceil(static_cast<std::size_t>(plan.n_partials));
   Block block = workspace.Reserve(Block::Bytes(n * layout.head_dim, sizeof(float)) +
                                   Block::Bytes(n, sizeof(SoftmaxState)));
   const AttendArgs args = {.sequences = workspace.Upload<AttendSequence>(plan.sequences),
@@ -37,13 +40,23 @@ void AttendRows(const AttendSettings& settings,
                            .type = ElementOf(layout.type),
                            .partial_values = block.Cut<float>(n * layout.head_dim),
                            .partial_states = block.Cut<SoftmaxState>(n)};
-  const cudaStream_t stream = workspace.stream().handle();
-  const AttendArgs few = ArgsOf(args, plan.few);
-  const AttendArgs many = ArgsOf(args, plan.many);
-  CheckLaunch(LaunchAttendFew(few, stream), kOp);
-  CheckLaunch(LaunchAttendMany(many, stream), kOp);
-  CheckLaunch(LaunchAttendMerge(few, stream), kOp);
-  CheckLaunch(LaunchAttendMerge(many, stream), kOp);
+  return {ArgsOf(args, plan.few), ArgsOf(args, plan.many)};
+}
+
+void AttendRows(std::int32_t layer, AttendRowsArgs args, const Stream& stream) {
+  args.few.layer = layer;
+  args.many.layer = layer;
+  CheckLaunch(LaunchAttendFew(args.few, stream.handle()), kOp);
+  CheckLaunch(LaunchAttendMany(args.many, stream.handle()), kOp);
+  CheckLaunch(LaunchAttendMerge(args.few, stream.handle()), kOp);
+  CheckLaunch(LaunchAttendMerge(args.many, stream.handle()), kOp);
+}
+
+void AttendRows(const AttendSettings& settings,
+                std::span<const AttendParams> sequences,
+                Workspace& workspace) {
+  if (sequences.empty()) return;
+  AttendRows(settings.layer, PlanAttendRows(settings, sequences, workspace), workspace.stream());
 }
 
 }  // namespace keyhole::cuda

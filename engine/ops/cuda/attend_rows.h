@@ -7,6 +7,7 @@
 
 #include "engine/kv/row_range.h"
 #include "engine/ops/cuda/device_rows.h"
+#include "engine/ops/cuda/kernels/attend.h"
 #include "engine/ops/cuda/workspace.h"
 
 namespace keyhole::cuda {
@@ -48,5 +49,18 @@ struct AttendSettings {
 void AttendRows(const AttendSettings& settings,
                 std::span<const AttendParams> sequences,
                 Workspace& workspace);
+
+// Arguments of the launches of all layers of a step, which differ in `layer` alone: rings are those
+// of layer 0, and the others lie layer_bytes apart. Scratch is that of the workspace.
+struct AttendRowsArgs {
+  AttendArgs few;
+  AttendArgs many;
+
+  bool operator==(const AttendRowsArgs&) const = default;
+};
+AttendRowsArgs PlanAttendRows(const AttendSettings& settings,
+                              std::span<const AttendParams> sequences,
+                              Workspace& workspace);
+void AttendRows(std::int32_t layer, AttendRowsArgs args, const Stream& stream);
 
 }  // namespace keyhole::cuda

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <vector>
 
-#include "engine/ops/cuda/kernels/compress_queries.h"
 #include "engine/ops/op_check.h"
 #include "engine/ops/probe_span.h"
 
@@ -31,10 +30,10 @@ void Check(const QueryMap& map) {
 
 }  // namespace
 
-void CompressQueries(const QueryMap& map,
-                     std::span<const CompressQueriesParams> sequences,
-                     Workspace& workspace) {
-  if (sequences.empty()) return;
+CompressQueriesArgs PlanCompressQueries(const QueryMap& map,
+                                        std::span<const CompressQueriesParams> sequences,
+                                        Workspace& workspace) {
+  if (sequences.empty()) return {};
   Check(map);
   CompressQueriesArgs args = {.n_sequences = static_cast<std::int32_t>(sequences.size()),
                               .n_heads = map.n_heads,
@@ -63,6 +62,14 @@ void CompressQueries(const QueryMap& map,
                      .scales = params.scales});
   }
   args.sequences = workspace.Upload<CompressSequence>(table);
+  return args;
+}
+
+void CompressQueries(const QueryMap& map,
+                     std::span<const CompressQueriesParams> sequences,
+                     Workspace& workspace) {
+  if (sequences.empty()) return;
+  const CompressQueriesArgs args = PlanCompressQueries(map, sequences, workspace);
   CheckLaunch(LaunchCompressQueries(args, workspace.stream().handle()), kOp);
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "engine/ops/cuda/kernels/compress_queries.h"
 #include "engine/ops/cuda/workspace.h"
 #include "engine/ops/rope.h"
 
@@ -40,5 +41,10 @@ struct QueryMap {
 void CompressQueries(const QueryMap& map,
                      std::span<const CompressQueriesParams> sequences,
                      Workspace& workspace);
+
+// Arguments of the launches of all layers of a step, which differ in `map`.
+CompressQueriesArgs PlanCompressQueries(const QueryMap& map,
+                                        std::span<const CompressQueriesParams> sequences,
+                                        Workspace& workspace);
 
 }  // namespace keyhole::cuda

@@ -55,10 +55,11 @@ inline RowPlace ValuesIn(const KvPages& pages) {
   return place;
 }
 
-// A ring is of one layer already.
+// Of one layer, or of all of them: then base is that of layer 0.
 inline RowPlace RowsIn(const KeyRing& ring) {
   return {.base = reinterpret_cast<unsigned char*>(ring.base),
           .row_bytes = static_cast<std::int64_t>(ring.row_bytes),
+          .layer_bytes = static_cast<std::int64_t>(ring.layer_bytes),
           .capacity = ring.capacity};
 }
 

@@ -6,9 +6,16 @@
 
 namespace keyhole::cuda {
 
-void MaxPool(std::int32_t eps, std::span<const MaxPoolSequence> sequences, Workspace& workspace) {
-  constexpr std::string_view kOp = "cuda MaxPool";
-  if (sequences.empty()) return;
+namespace {
+
+constexpr std::string_view kOp = "cuda MaxPool";
+
+}  // namespace
+
+MaxPoolArgs PlanMaxPool(std::int32_t eps,
+                        std::span<const MaxPoolSequence> sequences,
+                        Workspace& workspace) {
+  if (sequences.empty()) return {};
   CheckOp(eps >= 0, kOp, "eps is negative");
   MaxPoolArgs args = {.n_sequences = static_cast<std::int32_t>(sequences.size()), .eps = eps};
   for (const MaxPoolSequence& sequence : sequences) {
@@ -18,6 +25,12 @@ void MaxPool(std::int32_t eps, std::span<const MaxPoolSequence> sequences, Works
     args.max_n = std::max(args.max_n, sequence.n);
   }
   args.sequences = workspace.Upload(sequences);
+  return args;
+}
+
+void MaxPool(std::int32_t eps, std::span<const MaxPoolSequence> sequences, Workspace& workspace) {
+  if (sequences.empty()) return;
+  const MaxPoolArgs args = PlanMaxPool(eps, sequences, workspace);
   CheckLaunch(LaunchMaxPool(args, workspace.stream().handle()), kOp);
 }
 

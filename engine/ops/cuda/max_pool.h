@@ -13,4 +13,9 @@ namespace keyhole::cuda {
 // is not `in`, no NaN. Throws std::logic_error otherwise, DeviceError.
 void MaxPool(std::int32_t eps, std::span<const MaxPoolSequence> sequences, Workspace& workspace);
 
+// Arguments of the launches of all layers of a step.
+MaxPoolArgs PlanMaxPool(std::int32_t eps,
+                        std::span<const MaxPoolSequence> sequences,
+                        Workspace& workspace);
+
 }  // namespace keyhole::cuda

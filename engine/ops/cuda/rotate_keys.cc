@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "engine/ops/cuda/check_rows.h"
-#include "engine/ops/cuda/kernels/rotate_keys.h"
 #include "engine/ops/op_check.h"
 
 namespace keyhole::cuda {
@@ -12,8 +11,8 @@ namespace {
 
 constexpr std::string_view kOp = "cuda RotateKeys";
 
-void Check(const RotateSettings& settings, const RotateKeysParams& params, const KvLayout& layout) {
-  CheckStore(kOp, params.store, layout, settings.layer);
+void Check(const RotateKeysParams& params, const KvLayout& layout) {
+  CheckStore(kOp, params.store, layout, 0);
   CheckOp(params.ring.base != nullptr, kOp, "null ring");
   CheckOp(params.rows.size() <= params.ring.capacity, kOp, "more rows than the window holds");
   CheckRows(kOp,
@@ -24,23 +23,22 @@ void Check(const RotateSettings& settings, const RotateKeysParams& params, const
 
 }  // namespace
 
-void RotateKeys(const RotateSettings& settings,
-                std::span<const RotateKeysParams> sequences,
-                Workspace& workspace) {
-  if (sequences.empty()) return;
+RotateKeysArgs PlanRotateKeys(RopeRows rope,
+                              std::span<const RotateKeysParams> sequences,
+                              Workspace& workspace) {
+  if (sequences.empty()) return {};
   const KvLayout& layout = sequences.front().store.layout;
-  CheckOp(settings.table.cos != nullptr && settings.table.sin != nullptr, kOp, "no table");
+  CheckOp(rope.cos != nullptr && rope.sin != nullptr, kOp, "no table");
   CheckOp(layout.head_dim % 2 == 0, kOp, "head_dim is odd");
-  RotateKeysArgs args = {.layer = settings.layer,
-                         .n_heads = layout.n_kv_heads,
+  RotateKeysArgs args = {.n_heads = layout.n_kv_heads,
                          .half = layout.head_dim / 2,
-                         .cos = settings.table.cos,
-                         .sin = settings.table.sin,
+                         .cos = rope.cos,
+                         .sin = rope.sin,
                          .type = ElementOf(layout.type)};
   std::vector<RotateKeysSequence> table;
   for (const RotateKeysParams& params : sequences) {
     if (params.rows.empty()) continue;
-    Check(settings, params, layout);
+    Check(params, layout);
     args.max_rows = std::max(args.max_rows, params.rows.size());
     table.push_back({.from = KeysIn(params.store),
                      .pages = params.pages.ids,
@@ -48,9 +46,19 @@ void RotateKeys(const RotateSettings& settings,
                      .begin = params.rows.begin,
                      .n_rows = params.rows.size()});
   }
-  if (table.empty()) return;
+  if (table.empty()) return {};
   args.n_sequences = static_cast<std::int32_t>(table.size());
   args.sequences = workspace.Upload<RotateKeysSequence>(table);
+  return args;
+}
+
+void RotateKeys(const RotateSettings& settings,
+                std::span<const RotateKeysParams> sequences,
+                Workspace& workspace) {
+  if (sequences.empty()) return;
+  CheckStore(kOp, sequences.front().store, sequences.front().store.layout, settings.layer);
+  RotateKeysArgs args = PlanRotateKeys(settings.table, sequences, workspace);
+  args.layer = settings.layer;
   CheckLaunch(LaunchRotateKeys(args, workspace.stream().handle()), kOp);
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/kv/row_range.h"
 #include "engine/ops/cuda/device_rows.h"
+#include "engine/ops/cuda/kernels/rotate_keys.h"
 #include "engine/ops/cuda/workspace.h"
 #include "engine/ops/rope.h"
 
@@ -30,5 +31,11 @@ struct RotateSettings {
 void RotateKeys(const RotateSettings& settings,
                 std::span<const RotateKeysParams> sequences,
                 Workspace& workspace);
+
+// Arguments of the launches of all layers of a step, which differ in `layer` alone: rings are those
+// of layer 0, and the others lie layer_bytes apart.
+RotateKeysArgs PlanRotateKeys(RopeRows table,
+                              std::span<const RotateKeysParams> sequences,
+                              Workspace& workspace);
 
 }  // namespace keyhole::cuda

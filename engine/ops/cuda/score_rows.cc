@@ -45,10 +45,10 @@ ScoreSequence SequenceOf(const ScoreRowsParams& params) {
 
 }  // namespace
 
-void ScoreRows(const ScoreSettings& settings,
-               std::span<const ScoreRowsParams> sequences,
-               Workspace& workspace) {
-  if (sequences.empty()) return;
+ScoreRowsArgs PlanScoreRows(const ScoreSettings& settings,
+                            std::span<const ScoreRowsParams> sequences,
+                            Workspace& workspace) {
+  if (sequences.empty()) return {};
   const DigestLayout& layout = sequences.front().store.layout;
   std::vector<ScoreSequence> table;
   ScoreRowsArgs args = {.n_sequences = static_cast<std::int32_t>(sequences.size()),
@@ -76,6 +76,14 @@ void ScoreRows(const ScoreSettings& settings,
     sequence.totals = sequence.parts + n_queries * sequence.n_spans;
   }
   args.sequences = workspace.Upload<ScoreSequence>(table);
+  return args;
+}
+
+void ScoreRows(const ScoreSettings& settings,
+               std::span<const ScoreRowsParams> sequences,
+               Workspace& workspace) {
+  if (sequences.empty()) return;
+  const ScoreRowsArgs args = PlanScoreRows(settings, sequences, workspace);
   CheckLaunch(LaunchScoreRows(args, workspace.stream().handle()), kOp);
 }
 

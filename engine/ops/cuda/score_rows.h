@@ -36,4 +36,9 @@ void ScoreRows(const ScoreSettings& settings,
                std::span<const ScoreRowsParams> sequences,
                Workspace& workspace);
 
+// Arguments of the launches of all layers of a step, which differ in `slot`.
+ScoreRowsArgs PlanScoreRows(const ScoreSettings& settings,
+                            std::span<const ScoreRowsParams> sequences,
+                            Workspace& workspace);
+
 }  // namespace keyhole::cuda

@@ -7,7 +7,9 @@ set(cuda_launchers
   check_rows.cc
   compress_queries.cc
   gather_rows.cc
+  hot_row_memory.cc
   max_pool.cc
+  resolve_rows.cc
   rotate_keys.cc
   row_gatherer.cc
   row_ops.cc
@@ -25,6 +27,7 @@ set(cuda_kernels
   kernels/compress_queries.cu
   kernels/gather_rows.cu
   kernels/max_pool.cu
+  kernels/resolve_rows.cu
   kernels/rotate_keys.cu
   kernels/row_ops.cu
   kernels/sampling.cu

@@ -2,7 +2,6 @@
 
 #include <vector>
 
-#include "engine/ops/cuda/kernels/top_k.h"
 #include "engine/ops/op_check.h"
 
 namespace keyhole::cuda {
@@ -15,7 +14,7 @@ std::size_t SegmentsOf(std::int32_t n) { return (n + kTopKSegment - 1) / kTopKSe
 
 }  // namespace
 
-void TopK(std::span<const TopKParams> sequences, Workspace& workspace) {
+TopKArgs PlanTopK(std::span<const TopKParams> sequences, Workspace& workspace) {
   using Block = Workspace::Block;
   const std::size_t n = sequences.size();
   std::size_t bytes = Block::Bytes(n * kCounts, sizeof(std::uint32_t));
@@ -26,7 +25,7 @@ void TopK(std::span<const TopKParams> sequences, Workspace& workspace) {
     bytes += Block::Bytes(kRadixPasses, sizeof(RadixState)) +
              Block::Bytes(SegmentsOf(params.n), sizeof(TopKCount));
   }
-  if (args.max_n == 0) return;
+  if (args.max_n == 0) return {};
   Block block = workspace.Reserve(bytes);
   args.counts = block.Cut<std::uint32_t>(n * kCounts);
   std::vector<TopKSequence> table;
@@ -41,6 +40,11 @@ void TopK(std::span<const TopKParams> sequences, Workspace& workspace) {
                      .segments = block.Cut<TopKCount>(SegmentsOf(params.n))});
   }
   args.sequences = workspace.Upload<TopKSequence>(table);
+  return args;
+}
+
+void TopK(std::span<const TopKParams> sequences, Workspace& workspace) {
+  const TopKArgs args = PlanTopK(sequences, workspace);
   CheckLaunch(LaunchTopK(args, workspace.stream().handle()), kOp);
 }
 

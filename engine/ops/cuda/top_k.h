@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "engine/ops/cuda/kernels/top_k.h"
 #include "engine/ops/cuda/workspace.h"
 
 namespace keyhole::cuda {
@@ -23,5 +24,8 @@ constexpr std::int32_t TopKCountOf(std::int32_t n, std::int32_t k) { return std:
 // As keyhole::TopK: first + j for the k largest scores[j], ascending; ties go to the smaller j.
 // REQUIRES: k >= 0, no NaN. Throws std::logic_error for a negative k, DeviceError.
 void TopK(std::span<const TopKParams> sequences, Workspace& workspace);
+
+// Arguments of the launches of all layers of a step.
+TopKArgs PlanTopK(std::span<const TopKParams> sequences, Workspace& workspace);
 
 }  // namespace keyhole::cuda

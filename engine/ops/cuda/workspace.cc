@@ -37,7 +37,7 @@ const void* Workspace::UploadBytes(std::span<const std::byte> bytes) {
       std::memcmp(last.host.data(), bytes.data(), bytes.size()) == 0) {
     return last.device.data();
   }
-  newest_ = (newest_ + 1) % kSlots;
+  newest_ = (newest_ + 1) % n_slots_;
   Slot& slot = slots_[newest_];
   Grow(slot, bytes.size());
   std::copy(bytes.begin(), bytes.end(), slot.host.data());

@@ -20,7 +20,12 @@ namespace keyhole::cuda {
 // Owner: the caller. Thread: that of the calls. Throws DeviceError.
 class Workspace {
  public:
-  explicit Workspace(const Stream& stream) : stream_(stream) {}  // outlives this object
+  // kOne: a copy lies where the last one did, unless it is larger than all before, so that captured
+  // work finds it; a call blocks until the last copy is done.
+  enum class Copies { kMany, kOne };
+
+  explicit Workspace(const Stream& stream, Copies copies = Copies::kMany)  // outlives this object
+      : stream_(stream), n_slots_(copies == Copies::kOne ? 1 : kSlots) {}
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
@@ -56,6 +61,7 @@ class Workspace {
   void Grow(Slot& slot, std::size_t bytes);
 
   const Stream& stream_;
+  int n_slots_;
   std::array<Slot, kSlots> slots_;
   int newest_ = 0;
   std::int64_t n_copies_ = 0;

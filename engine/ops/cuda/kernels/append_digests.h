@@ -26,6 +26,8 @@ struct AppendDigestsArgs {
   std::int32_t rank = 0;  // a multiple of 4
   std::int32_t in_dim = 0;
   const float* map = nullptr;  // [n_groups, rank, in_dim]
+
+  bool operator==(const AppendDigestsArgs&) const = default;
 };
 
 // code = clamp(round to nearest even(map . key), -127, 127); each sum runs over the lanes of a warp

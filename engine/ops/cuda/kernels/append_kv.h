@@ -25,6 +25,8 @@ struct AppendKvArgs {
   std::int32_t layer = 0;
   std::int32_t kv_size = 0;  // n_kv_heads * head_dim, a multiple of 8
   Element type = Element::kBF16;
+
+  bool operator==(const AppendKvArgs&) const = default;
 };
 
 // Rounds to the element type, to nearest even.

@@ -50,6 +50,8 @@ struct AttendArgs {
   Element type = Element::kBF16;
   float* partial_values = nullptr;         // [vectors, head_dim]: workspace
   SoftmaxState* partial_states = nullptr;  // [vectors]: workspace
+
+  bool operator==(const AttendArgs&) const = default;
 };
 
 // One query at a time, in f32: decode, and rows in f32. REQUIRES: head_dim is a multiple of 8, at

@@ -33,6 +33,8 @@ struct CompressQueriesArgs {
   const float* cos = nullptr;  // [head_dim / 2]
   const float* sin = nullptr;
   float scale = 0;
+
+  bool operator==(const CompressQueriesArgs&) const = default;
 };
 
 cudaError_t LaunchCompressQueries(const CompressQueriesArgs& args, cudaStream_t stream);

@@ -25,6 +25,8 @@ struct GatherRowsArgs {
   std::int32_t layer = 0;
   std::int32_t row_bytes = 0;   // a multiple of 16
   std::int32_t max_blocks = 0;  // of a sequence: enough to fill the bus, no more
+
+  bool operator==(const GatherRowsArgs&) const = default;
 };
 
 cudaError_t LaunchGatherRows(const GatherRowsArgs& args, cudaStream_t stream);

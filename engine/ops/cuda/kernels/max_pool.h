@@ -18,6 +18,8 @@ struct MaxPoolArgs {
   std::int32_t n_sequences = 0;
   std::int32_t max_n = 0;
   std::int32_t eps = 0;  // neighbours on either side
+
+  bool operator==(const MaxPoolArgs&) const = default;
 };
 
 // out[j] = max of in[j - eps .. j + eps], clipped to the ends.

@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(kThreads) RotateKeysKernel(RotateKeysArgs args
   const int row = sequence.begin + static_cast<int>(nth);
   const unsigned char* from =
       sequence.from.base + RowOffset(sequence.from, sequence.pages, args.layer, row);
-  unsigned char* to = sequence.to.base + RowOffset(sequence.to, nullptr, 0, row);
+  unsigned char* to = sequence.to.base + RowOffset(sequence.to, nullptr, args.layer, row);
   const int at = head * 2 * args.half + i;
   const float cos = args.cos[std::int64_t{row} * args.half + i];
   const float sin = args.sin[std::int64_t{row} * args.half + i];

@@ -27,6 +27,8 @@ struct RotateKeysArgs {
   const float* cos = nullptr;  // [n_positions, half]: row r turns by row r
   const float* sin = nullptr;
   Element type = Element::kBF16;
+
+  bool operator==(const RotateKeysArgs&) const = default;
 };
 
 // No product is fused with a sum: the bits are those of separate roundings, as on the CPU.

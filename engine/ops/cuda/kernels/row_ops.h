@@ -25,6 +25,8 @@ struct RopeArgs {
   std::int64_t n_rows = 0;
   std::int32_t n_heads = 0;
   std::int32_t half = 0;
+
+  bool operator==(const RopeArgs&) const = default;
 };
 
 struct SiluMulArgs {

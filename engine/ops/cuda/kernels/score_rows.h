@@ -46,6 +46,8 @@ struct ScoreRowsArgs {
   std::int32_t n_groups = 0;
   std::int32_t rank = 0;
   ScoreRule rule = ScoreRule::kVote;
+
+  bool operator==(const ScoreRowsArgs&) const = default;
 };
 
 // Two passes over the digests: maxima and sums per query, merged in order of the spans; then the

@@ -33,6 +33,8 @@ struct TopKArgs {
   std::int32_t n_sequences = 0;
   std::int32_t max_n = 0;
   std::uint32_t* counts = nullptr;  // [n_sequences, kRadixPasses, kRadixBins], of all sequences
+
+  bool operator==(const TopKArgs&) const = default;
 };
 
 // Radix selection: three passes find the k-th largest key, two write the rows in their order. Ties

@@ -90,6 +90,13 @@ T atomicAdd(T* at, T x) {
   return old;
 }
 
+template <typename T>
+T atomicMax(T* at, T x) {
+  const T old = *at;
+  *at = std::max(old, x);
+  return old;
+}
+
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __float2int_rn(float x) { return static_cast<int>(std::lrint(x)); }
 inline float __fadd_rn(float a, float b) { return a + b; }
