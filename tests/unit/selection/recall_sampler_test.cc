@@ -31,14 +31,16 @@ class RecallSamplerTest : public testing::Test {
     std::vector<PageId> pages(n_pages);
     std::iota(pages.begin(), pages.end(), 0);
     const std::vector<float> zeros(1024);
-    RecallSampler sampler({.n_heads = 1,
-                           .n_kv_heads = 1,
-                           .head_dim = 4,
-                           .store = store.get(),
-                           .positions = PositionMode::kRectified,
-                           .rope = {zeros.data(), zeros.data(), 1},
-                           .query_distance = 1,
-                           .recall_interval = 3});
+    PolicyParts parts;
+    parts.n_heads = 1;
+    parts.n_kv_heads = 1;
+    parts.head_dim = 4;
+    parts.store = store.get();
+    parts.positions = PositionMode::kRectified;
+    parts.rope = {zeros.data(), zeros.data(), 1};
+    parts.query_distance = 1;
+    parts.recall_interval = 3;
+    RecallSampler sampler(parts);
     Selection selection = Partition(n_candidates, {.initial = 0, .local = 0, .selected = 2});
     selection.selected = {0, 1};
     std::vector<std::int32_t> sampled;
