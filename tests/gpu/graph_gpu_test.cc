@@ -2,6 +2,7 @@
 
 #include "engine/device/device_error.h"
 #include "engine/device/graph.h"
+#include "engine/device/graph_cache.h"
 #include "engine/ops/cuda/row_ops.h"
 #include "tests/gpu/gpu_fixture.h"
 
@@ -64,6 +65,40 @@ TEST_F(GraphGpuTest, ACaptureThatFailsLeavesStreamAndGraphAsTheyWere) {
   EXPECT_THROW(Graph::Capture(stream(), defect).status().IgnoreError(), std::logic_error);
   ASSERT_TRUE(Add(x_, 1).ok());
   ASSERT_TRUE(graph.Launch(stream()).ok());
+  EXPECT_EQ(Values(x_), (std::vector<float>{21, 42, 63}));
+}
+
+TEST_F(GraphGpuTest, ACacheCapturesTheSecondRunOfAKey) {
+  GraphCache<int> cache(2);
+  int n_runs = 0;
+  const auto run = [&](int key) {
+    const absl::Status status = cache.Run(stream(), key, [&] {
+      ++n_runs;
+      return Add(x_, key);
+    });
+    EXPECT_TRUE(status.ok()) << status;
+  };
+  for (int i = 0; i < 4; ++i) run(1);
+  EXPECT_EQ(n_runs, 2) << "itself, and while it was captured";
+  run(2);
+  EXPECT_EQ(Values(x_), (std::vector<float>{61, 122, 183})) << "six times in all";
+  run(3);  // in the place of 1
+  run(2);
+  run(1);
+  run(1);
+  EXPECT_EQ(cache.n_captures(), 3);
+  EXPECT_EQ(n_runs, 7);
+  EXPECT_EQ(Values(x_), (std::vector<float>{131, 262, 393}));
+}
+
+TEST_F(GraphGpuTest, WorkThatFailsIsNotKept) {
+  GraphCache<int> cache(2);
+  const absl::Status no = absl::InternalError("no");
+  EXPECT_EQ(cache.Run(stream(), 1, [&] { return no; }).message(), "no");
+  EXPECT_TRUE(cache.Run(stream(), 1, [&] { return Add(x_, 1); }).ok());
+  EXPECT_EQ(cache.Run(stream(), 1, [&] { return no; }).message(), "no");
+  EXPECT_EQ(cache.n_captures(), 0);
+  EXPECT_TRUE(cache.Run(stream(), 1, [&] { return Add(x_, 1); }).ok());
   EXPECT_EQ(Values(x_), (std::vector<float>{21, 42, 63}));
 }
 

@@ -1,0 +1,152 @@
+// Attention of a step over rows on the accelerator: append, select, fetch, attend, without the host
+// between the step's begin and its end.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/attention/attention_settings.h"
+#include "engine/attention/cuda/slice_rows.h"
+#include "engine/attention/cuda/step_arguments.h"
+#include "engine/batch/model_input.h"
+#include "engine/device/event.h"
+#include "engine/device/pinned_buffer.h"
+#include "engine/kv/device_windows.h"
+#include "engine/kv/resident_kv.h"
+#include "engine/ops/cuda/hot_row_memory.h"
+#include "engine/ops/cuda/workspace.h"
+
+namespace keyhole::cuda {
+
+struct DeviceAttentionShape {
+  std::int32_t n_heads = 0;
+  std::int32_t n_pages = 0;      // of the host
+  std::int32_t n_sequences = 0;  // that may run at once
+  AttentionSettings settings = {};
+  DeviceSelection selection = {};
+};
+
+// What it works with; all of it outlives the object. Rows of `kv` are resolved on the device.
+struct DeviceAttentionParts {
+  const Stream* stream = nullptr;
+  ResidentKv* kv = nullptr;
+  const HostStore* host = nullptr;         // null where every page is on the device
+  RopeRows rope = {};                      // device memory: every position and distance
+  const DeviceDigestMaps* maps = nullptr;  // null: nothing is scored
+  std::uint8_t* digests = nullptr;         // device: of all pages, in the maps' layout
+};
+
+// f32 rows as packed in the step, device memory. Every layer of a step uses the same.
+struct DeviceProjections {
+  const float* q = nullptr;  // [n_tokens, n_heads, head_dim], un-rotated
+  const float* k = nullptr;  // [n_tokens, n_kv_heads, head_dim], un-rotated
+  const float* v = nullptr;  // [n_tokens, n_kv_heads, head_dim]
+  float* out = nullptr;      // [n_tokens, n_heads * head_dim]
+};
+
+// As SelectiveAttention over policies that score digests, all digests in full; attention within the
+// tolerance of cuda::AttendRows. What comes out is the same, bit for bit, with every residency. A
+// step is Begin, QueueLayer for each layer in order, End. The host waits in Begin where a page that
+// has to go is still on its way to the host, and in End for pages that came from it; elsewhere
+// never.
+// Owner: the model. Thread: executor only. Throws DeviceError where it says nothing else.
+class DeviceAttention {
+ public:
+  // Errors (DeviceError): those of device memory.
+  DeviceAttention(const DeviceAttentionShape& shape, const DeviceAttentionParts& parts);
+  ~DeviceAttention();
+
+  // Plans the step and brings its pages to the device. Sequences whose status in `result` is not OK
+  // get zeros and append nothing. Adds to selected_rows. Errors: RESOURCE_EXHAUSTED where the step
+  // holds more pages, or reads more rows of one layer, than the device has room for; those of
+  // copies. Then the step is over. Where it throws, End(false) is due.
+  absl::Status Begin(const ModelInput& input,
+                     const DeviceProjections& projections,
+                     StepResult& result);
+
+  // What QueueLayer's launches depend on. Equal arguments: a captured step may be launched again.
+  const StepArguments& arguments() const { return arguments_; }
+
+  // Queues kernels and does nothing else, so that it can be captured.
+  void QueueLayer(std::int32_t layer) const {
+    arguments_.Queue(layer, parts_.maps, *parts_.stream);
+  }
+
+  // Writes back pages that became full, releases all. `ran`: every layer was queued. Errors: of
+  // copies; then the step does not count and may be run again.
+  absl::Status End(bool ran);
+
+  // The sequence will not come again.
+  void EndSequence(RequestId id);
+
+  // Nobody has the page any more. REQUIRES: no step runs.
+  void ForgetPage(PageId page) { parts_.kv->Forget(page); }
+
+ private:
+  struct Tables;     // of one sequence, while a step is planned
+  struct Selecting;  // sequences whose rows are scored
+  struct Probes {
+    std::int32_t span = 0;
+    std::int32_t count = 0;
+  };
+  struct Rotated {
+    float* near = nullptr;
+    float* selected = nullptr;
+    float* initial = nullptr;
+    float* keys = nullptr;  // native positions
+  };
+
+  void TakeReadPages();
+  absl::Status Hold();
+  void UploadPageTables();
+  void CountRows(StepResult& result) const;
+  void PlanRotations(const ModelInput& input, const DeviceProjections& projections);
+  void PlanAppends(const DeviceProjections& projections);
+  void PlaceRows();
+  Probes ProbesOf(const SliceRows& rows) const;
+  std::int32_t QueriesPerProbe() const;
+  void AddSelecting(std::size_t i,
+                    const DeviceProjections& projections,
+                    Workspace::Block& scratch,
+                    Selecting& selecting) const;
+  void PlanSelection(const DeviceProjections& projections);
+  void PlanWindows();
+  void PlanReading(bool selects, const DeviceProjections& projections);
+  void Release(bool ran);
+  bool rectified() const { return shape_.settings.positions == PositionMode::kRectified; }
+  float SoftmaxScale() const;
+  std::int32_t head_dim() const { return layout_.head_dim; }
+
+  DeviceAttentionShape shape_;
+  DeviceAttentionParts parts_;
+  KvLayout layout_;
+  HotRowMemory hot_;
+  std::optional<DeviceWindows> windows_;  // rectified positions only
+  PinnedBuffer read_pages_;               // by slot, of the last step
+  std::optional<Event> read_copied_;      // unset until a step has ended
+  bool read_pending_ = false;
+
+  // One for each kind of launch, so that its arguments stay where they are.
+  struct Memory {
+    explicit Memory(const Stream& stream);
+    Workspace pages, slots, indices, bias, rotated, append, digests, compress, score, pool, top_k;
+    Workspace window, rows, scores, voided;
+    Workspace moves[2], resolve[2], attend[2];  // of layers that select, and of those that do not
+  };
+  Memory memory_;
+
+  // Of the step.
+  std::vector<SliceRows> slices_;
+  std::vector<Tables> tables_;
+  std::vector<PageId> held_;
+  std::vector<PageId> full_;
+  QueryDistances distances_;
+  Rotated rotated_;
+  const float* far_bias_ = nullptr;
+  StepArguments arguments_;
+};
+
+}  // namespace keyhole::cuda
