@@ -44,9 +44,12 @@ class LlamaGpuTest : public GpuTest {
     rope_.emplace(config, RopePositions(attention_, parts_, kContext));
     const std::size_t row = 2 * config.kv_size() * 4 * static_cast<std::size_t>(config.n_layers);
     const std::size_t pages = residency == Residency::kDevice ? kPages : 24;
+    model_.reset();
+    weights_ = cuda::DeviceWeights::Load(stream(), *source_, config.n_layers).value();
     absl::StatusOr<std::unique_ptr<cuda::DeviceModel>> model = cuda::DeviceModel::Create(
         stream(),
-        *source_,
+        config,
+        *weights_,
         &maps_,
         *rope_,
         {.kv = KvType::kF32,
@@ -168,6 +171,7 @@ class LlamaGpuTest : public GpuTest {
   PolicyParts parts_;
   DigestMaps maps_;
   std::optional<RopeTable> rope_;
+  std::optional<cuda::DeviceWeights> weights_;
   std::unique_ptr<cuda::DeviceModel> model_;
   PageId next_page_ = kPages;
 };

@@ -25,8 +25,8 @@ std::int32_t HeldPages(const DeviceModelSettings& settings) {
 
 absl::Status DeviceModel::MakeKv(const Stream& stream,
                                  const ModelConfig& config,
+                                 std::int64_t n_layers,
                                  const DeviceModelSettings& settings) {
-  const std::int64_t n_layers = settings.n_layers > 0 ? settings.n_layers : config.n_layers;
   const KvLayout layout = {.n_layers = static_cast<std::int32_t>(n_layers),
                            .n_kv_heads = static_cast<std::int32_t>(config.n_kv_heads),
                            .head_dim = static_cast<std::int32_t>(config.head_dim),
@@ -64,16 +64,15 @@ absl::StatusOr<RopeRows> DeviceModel::CopyRope(const Stream& stream, const RopeT
 
 absl::StatusOr<std::unique_ptr<DeviceModel>> DeviceModel::Create(
     const Stream& stream,
-    const WeightSource& source,
+    const ModelConfig& config,
+    const DeviceWeights& weights,
     const DigestMaps* maps,
     const RopeTable& rope,
     const DeviceModelSettings& settings) {
-  const ModelConfig& config = source.config();
   std::unique_ptr<DeviceModel> model(new DeviceModel);
   try {
-    const std::int64_t n_layers = settings.n_layers > 0 ? settings.n_layers : config.n_layers;
-    KEYHOLE_ASSIGN_OR_RETURN(model->weights_, DeviceWeights::Load(stream, source, n_layers));
-    KEYHOLE_RETURN_IF_ERROR(model->MakeKv(stream, config, settings));
+    const auto n_layers = static_cast<std::int64_t>(weights.layers().size());
+    KEYHOLE_RETURN_IF_ERROR(model->MakeKv(stream, config, n_layers, settings));
     KEYHOLE_ASSIGN_OR_RETURN(const RopeRows rows, model->CopyRope(stream, rope));
     if (maps != nullptr) {
       model->maps_.emplace(stream, *maps);
@@ -94,7 +93,7 @@ absl::StatusOr<std::unique_ptr<DeviceModel>> DeviceModel::Create(
                              .maps = maps == nullptr ? nullptr : &*model->maps_,
                              .digests = model->digests()});
     model->llama_.emplace(DeviceLlamaParts{.stream = &stream,
-                                           .weights = &*model->weights_,
+                                           .weights = &weights,
                                            .attention = &*model->attention_,
                                            .config = config});
   } catch (const DeviceError& error) {

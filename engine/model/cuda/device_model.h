@@ -14,13 +14,11 @@
 #include "engine/model/cuda/device_llama.h"
 #include "engine/model/cuda/device_weights.h"
 #include "engine/model/rope_table.h"
-#include "engine/model/weight_source.h"
 #include "engine/selection/digest_maps.h"
 
 namespace keyhole::cuda {
 
 struct DeviceModelSettings {
-  std::int64_t n_layers = 0;  // 0: as the source has them; see DeviceWeights
   KvType kv = KvType::kBF16;
   std::int32_t page_size = 64;
   std::int32_t n_pages = 0;
@@ -34,11 +32,12 @@ struct DeviceModelSettings {
 // Owner: the model executor. Thread: executor only. REQUIRES: the stream outlives it.
 class DeviceModel {
  public:
-  // `maps` may be null where the policy scores nothing; `rope` covers every position and distance.
-  // Errors: those of DeviceWeights::Load and of ResidentKv::Create; FAILED_PRECONDITION without
+  // `weights` outlive the model. `maps` may be null where the policy scores nothing; `rope` covers
+  // every position and distance. Errors: those of ResidentKv::Create; FAILED_PRECONDITION without
   // CUDA; others of the device.
   static absl::StatusOr<std::unique_ptr<DeviceModel>> Create(const Stream& stream,
-                                                             const WeightSource& source,
+                                                             const ModelConfig& config,
+                                                             const DeviceWeights& weights,
                                                              const DigestMaps* maps,
                                                              const RopeTable& rope,
                                                              const DeviceModelSettings& settings);
@@ -46,7 +45,6 @@ class DeviceModel {
   DeviceLlama& llama() { return *llama_; }
   DeviceAttention& attention() { return *attention_; }
   ResidentKv& kv() { return *kv_; }
-  const DeviceWeights& weights() const { return *weights_; }
   std::uint8_t* digests() const { return digests_.data<std::uint8_t>(); }
   std::size_t digest_bytes() const { return digests_.size(); }
 
@@ -54,10 +52,10 @@ class DeviceModel {
   DeviceModel() = default;
   absl::Status MakeKv(const Stream& stream,
                       const ModelConfig& config,
+                      std::int64_t n_layers,
                       const DeviceModelSettings& settings);
   absl::StatusOr<RopeRows> CopyRope(const Stream& stream, const RopeTable& rope);
 
-  std::optional<DeviceWeights> weights_;
   std::unique_ptr<HostStore> host_;
   std::unique_ptr<ResidentKv> kv_;
   std::optional<DeviceDigestMaps> maps_;
