@@ -112,16 +112,23 @@ class ContextBench {
     return stages;
   }
 
+  double DigestBytes(const LayerSelection& layer) const {
+    const DigestLayout& layout = runner_->digests()->layout();
+    double bytes = static_cast<double>(layer.scored) * static_cast<double>(layout.token_bytes());
+    if (layer.scored < layer.candidates) {  // coarse ones told which
+      bytes += static_cast<double>(layer.candidates) *
+               static_cast<double>(layout.coarse_block_bytes()) / kDigestBlockTokens;
+    }
+    return bytes;
+  }
+
   // Bytes of digests that the last step scored, and of rows that it attended to, in all layers.
   std::pair<double, double> BytesRead(std::int32_t depth, std::int32_t n_tokens) const {
     double digests = 0;
     double rows = 0;
     const auto row_bytes = static_cast<double>(runner_->store().layout().row_bytes());
     for (const LayerSelection& layer : runner_->selection().layers) {
-      if (layer.scored > 0) {
-        digests += static_cast<double>(layer.scored) *
-                   static_cast<double>(runner_->digests()->layout().token_bytes());
-      }
+      if (layer.scored > 0) digests += DigestBytes(layer);
       rows += static_cast<double>(depth - layer.candidates + layer.selected + n_tokens) * row_bytes;
     }
     if (runner_->selection().layers.empty()) {

@@ -8,7 +8,7 @@
 #include "engine/attention/attention_settings.h"
 #include "engine/batch/model_input.h"
 #include "engine/kv/row_range.h"
-#include "engine/ops/cuda/kernels/score_rows.h"
+#include "engine/ops/cuda/score_rows.h"
 #include "engine/selection/selection_policy.h"
 
 namespace keyhole::cuda {

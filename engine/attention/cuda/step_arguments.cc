@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <bit>
 
-#include "engine/ops/cuda/kernels/score_spans.h"
-
 namespace keyhole::cuda {
 namespace {
 

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "engine/ops/cuda/check_rows.h"
-#include "engine/ops/cuda/kernels/score_spans.h"
 #include "engine/ops/op_check.h"
 
 namespace keyhole::cuda {

@@ -7,6 +7,7 @@
 #include "engine/kv/row_range.h"
 #include "engine/ops/cuda/device_rows.h"
 #include "engine/ops/cuda/kernels/score_rows.h"
+#include "engine/ops/cuda/kernels/score_spans.h"
 #include "engine/ops/cuda/workspace.h"
 
 namespace keyhole::cuda {
