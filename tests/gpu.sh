@@ -8,8 +8,9 @@
 # anything failed, a missing GPU included.
 set -euo pipefail
 
-PROGRAMS=(tests/gpu/gpu_ops_test tests/bench/gpu/gpu_kernels_bench)
-PIECES=(tests sanitizer-memory sanitizer-races bench-kernels)
+PROGRAMS=(tests/gpu/gpu_ops_test tests/gpu/gpu_model_test tests/bench/gpu/gpu_kernels_bench tests/bench/gpu/gpu_decode_bench)
+PIECES=(tests model-tests sanitizer-memory sanitizer-races bench-kernels bench-decode-host bench-decode-auto bench-full-attention
+  bench-capacity)
 LIMIT_MIB=60
 SECONDS_A_PIECE=590
 # Under the sanitizers a test takes up to a hundred times as long: all operators, without the million of scores.
@@ -27,11 +28,12 @@ bundle() {
   ldd "$to"/bin/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u | while read -r library; do
     case $(basename "$library") in
       libc.so* | libm.so* | libdl.so* | librt.so* | libpthread.so* | libutil.so* | libcuda*.so* | ld-linux*) ;;
-      libtorch* | libc10*) echo "$library does not belong into a bundle" >&2; return 1 ;;
+      libtorch* | libc10* | libgomp* | libcublas* | libcupti*) ;;  # of the wheels there
       *) strip -o "$to/lib/$(basename "$library")" "$library" ;;
     esac
   done
   cp "${BASH_SOURCE[0]}" "$to/gpu.sh"
+  cp "$(dirname "${BASH_SOURCE[0]}")/bench/gpu/full_attention.py" "$to/"
   local mib
   mib=$(du -sm "$to" | cut -f1)
   echo "$to: $mib MiB" >&2
@@ -42,7 +44,8 @@ bundle() {
 library_path() {
   local wheels
   wheels=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null || true)
-  echo "$HERE/lib:/usr/local/cuda/lib64:${wheels:-/nonexistent}/nvidia/cu13/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+  wheels=${wheels:-/nonexistent}
+  echo "$HERE/lib:$wheels/torch/lib:/usr/local/cuda/lib64:$wheels/nvidia/cu13/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 }
 
 # result PIECE STATUS SECONDS [FIELDS]
@@ -87,17 +90,26 @@ sanitizer() {
   done
 }
 
+# bench PIECE COMMAND...: its lines are results; the last one says how it went.
+bench() {
+  local piece=$1 status=0 begin=$SECONDS
+  shift
+  timeout "$SECONDS_A_PIECE" "$@" || status=$?
+  result "$piece" "$status" $((SECONDS - begin))
+  return "$status"
+}
+
 run_piece() {
-  local status=0 begin=$SECONDS
   case $1 in
     tests) gtest tests bin/gpu_ops_test ;;
     sanitizer-memory) sanitizer "$1" memcheck ;;
     sanitizer-races) sanitizer "$1" racecheck ;;
-    bench-kernels)
-      timeout "$SECONDS_A_PIECE" bin/gpu_kernels_bench || status=$?
-      result "$1" "$status" $((SECONDS - begin))
-      return "$status"
-      ;;
+    model-tests) gtest model-tests bin/gpu_model_test ;;
+    bench-kernels) bench "$1" bin/gpu_kernels_bench ;;
+    bench-decode-host) bench "$1" bin/gpu_decode_bench host ;;
+    bench-decode-auto) bench "$1" bin/gpu_decode_bench auto ;;
+    bench-full-attention) bench "$1" python3 full_attention.py ;;
+    bench-capacity) bench "$1" bin/gpu_decode_bench capacity ;;
     *) echo "unknown piece $1: one of ${PIECES[*]}" >&2; return 2 ;;
   esac
 }

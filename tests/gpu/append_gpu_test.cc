@@ -27,7 +27,7 @@ class AppendGpuTest : public GpuTest {
 };
 
 TEST_F(AppendGpuTest, RowsHaveTheBitsOfTheCpu) {
-  for (const KvType type : {KvType::kF32, KvType::kBF16}) {
+  for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kInt8}) {
     for (const std::int32_t heads : {1, 3, 8}) {
       const KvLayout layout = {.n_layers = 2,
                                .n_kv_heads = heads,
@@ -157,8 +157,9 @@ TEST_F(AppendGpuTest, DigestsOfAnyKeysAreWithinOneCodeOfTheCpu) {
 }
 
 TEST_F(AppendGpuTest, GatheredRowsAreTheStoresBytes) {
-  for (const KvType type : {KvType::kF32, KvType::kBF16}) {
+  for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kInt8}) {
     for (const std::int32_t heads : {1, 3, 8}) {
+      if (type == KvType::kInt8 && heads < 8) continue;  // rows are not whole pieces
       const KvLayout layout = {
           .n_layers = 2, .n_kv_heads = heads, .head_dim = 64, .page_size = kPage, .type = type};
       const std::size_t row_bytes = layout.row_bytes();

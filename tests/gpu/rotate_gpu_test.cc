@@ -30,8 +30,9 @@ class RotateGpuTest : public GpuTest {
 };
 
 TEST_F(RotateGpuTest, WindowsHaveTheBitsOfTheCpu) {
-  for (const KvType type : {KvType::kF32, KvType::kBF16}) {
+  for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kInt8}) {
     for (const auto& [heads, dim] : {std::pair{1, 64}, {3, 64}, {8, 128}, {2, 6}}) {
+      if (type == KvType::kInt8 && dim % 4 != 0) continue;  // scales lie at whole words
       const KvLayout layout = {
           .n_layers = 1, .n_kv_heads = heads, .head_dim = dim, .page_size = 16, .type = type};
       const KvSequence kv(layout, kRows, 3);

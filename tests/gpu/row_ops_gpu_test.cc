@@ -2,9 +2,13 @@
 #include <random>
 
 #include "engine/ops/cpu/row_ops_cpu.h"
+#include "engine/ops/cuda/kernels/bf16.h"
+#include "engine/ops/cuda/linear.h"
 #include "engine/ops/cuda/row_ops.h"
 #include "engine/ops/cuda/sampling.h"
+#include "engine/ops/half_float.h"
 #include "tests/gpu/gpu_fixture.h"
+#include "tests/unit/ops_attention/kv_fixture.h"
 
 namespace keyhole {
 namespace {
@@ -46,6 +50,82 @@ TEST_F(RowOpsGpuTest, RmsNorm) {
                    .n = n,
                    .eps = 0.5F});
     ExpectNear(FromDevice(on_device, 3 * n), expected);
+  }
+}
+
+TEST_F(RowOpsGpuTest, RoundedResultsAreThoseRounded) {
+  const std::int64_t n = 300;
+  const std::vector<float> x = Random(2 * n);
+  const float* on_device = ToDevice(x);
+  const float* weight = ToDevice(Random(n));
+  const auto rounded = [](const std::vector<float>& values) {
+    std::vector<std::uint16_t> bits;
+    for (const float value : values) bits.push_back(Float32ToBf16(value));
+    return bits;
+  };
+  cuda::RmsNormArgs norm = {
+      .x = on_device, .weight = weight, .out = Take<float>(2 * n), .n_rows = 2, .n = n};
+  cuda::RmsNorm(stream(), norm);
+  norm.rounded = Take<std::uint16_t>(2 * n);
+  cuda::RmsNorm(stream(), norm);
+  EXPECT_EQ(FromDevice(norm.rounded, 2 * n), rounded(FromDevice(norm.out, 2 * n)));
+  cuda::SiluMulArgs silu = {.gate_up = on_device, .out = Take<float>(n), .n_rows = 1, .n = n};
+  cuda::SiluMul(stream(), silu);
+  silu.rounded = Take<std::uint16_t>(n);
+  cuda::SiluMul(stream(), silu);
+  EXPECT_EQ(FromDevice(silu.rounded, n), rounded(FromDevice(silu.out, n)));
+  auto* all = Take<std::uint16_t>(2 * n);
+  cuda::RoundToBf16(stream(), {.x = on_device, .out = all, .n = 2 * n});
+  EXPECT_EQ(FromDevice(all, 2 * n), rounded(x));
+}
+
+TEST_F(RowOpsGpuTest, LookedUpRowsAreTheTables) {
+  constexpr std::int64_t kWidth = 37;
+  const std::vector<float> table = Random(9 * kWidth);
+  std::vector<std::uint16_t> bits;
+  for (const float x : table) bits.push_back(Float32ToBf16(x));
+  const std::vector<std::int32_t> index = {8, 0, 3, 3};
+  const std::int32_t* on_device = ToDevice(index);
+  auto* out = Take<float>(4 * kWidth);
+  for (const bool bf16 : {false, true}) {
+    cuda::Lookup(stream(),
+                 {.bf16_table = bf16 ? ToDevice(bits) : nullptr,
+                  .table = ToDevice(table),
+                  .index = on_device,
+                  .out = out,
+                  .n_rows = 4,
+                  .n = kWidth});
+    const std::vector<float> got = FromDevice(out, 4 * kWidth);
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      const float x = table[index[i / kWidth] * kWidth + i % kWidth];
+      ASSERT_EQ(got[i], bf16 ? RoundTo(KvType::kBF16, x) : x);
+    }
+  }
+}
+
+TEST_F(RowOpsGpuTest, ProductsAreThoseInF64) {
+  constexpr std::int64_t kOut = 70;
+  constexpr std::int64_t kIn = 96;
+  cuda::LinearOp linear(stream());
+  const std::vector<float> weight = Random(kOut * kIn);
+  std::vector<std::uint16_t> bits;
+  for (const float x : weight) bits.push_back(Float32ToBf16(x));
+  const cuda::DeviceMatrix matrix = {ToDevice(bits), kOut, kIn};
+  for (const std::int64_t n : {1, 2, 5}) {
+    std::vector<std::uint16_t> rows;
+    for (const float x : Random(n * kIn)) rows.push_back(Float32ToBf16(x));
+    float* out = ToDevice(std::vector<float>(n * 30, 1000));
+    linear.Run(ToDevice(rows), n, matrix.Rows(40, 30), out);
+    linear.Run(ToDevice(rows), n, matrix.Rows(40, 30), out, cuda::LinearOp::Output::kAdd);
+    const std::vector<float> got = FromDevice(out, n * 30);
+    for (std::int64_t i = 0; i < n * 30; ++i) {
+      double sum = 0;
+      for (std::int64_t c = 0; c < kIn; ++c) {
+        sum += double{cuda::Bf16ToFloat(rows[i / 30 * kIn + c])} *
+               cuda::Bf16ToFloat(bits[(40 + i % 30) * kIn + c]);
+      }
+      ASSERT_NEAR(got[i], 2 * sum, 1e-4) << n << " rows, value " << i;
+    }
   }
 }
 

@@ -49,7 +49,7 @@ SERVER_MAY = re.compile(
 LIBTORCH = re.compile(r"^(ATen|c10|torch|caffe2)/")
 SERVICE_LIBRARIES = re.compile(r"^(grpc|grpcpp|google/protobuf|google/rpc|prometheus|keyhole)/")
 WITHOUT_LIBTORCH = re.compile(
-    r"^(engine/(device|request|scheduler|batch|telemetry|tokenizer|sampling|kv|ops/cpu|ops/cuda)/|server/|client/)"
+    r"^(engine/(device|request|scheduler|batch|telemetry|tokenizer|sampling|kv|ops/cpu|ops/cuda|attention/cuda|model/cuda)/|server/|client/)"
 )
 
 

@@ -13,6 +13,7 @@ constexpr std::string_view kOp = "cuda AppendKv";
 
 void Check(const AppendKvParams& params, const KvLayout& layout) {
   CheckStore(kOp, params.store, layout, 0);
+  CheckOp(layout.type != KvType::kInt8 || layout.head_dim % 4 == 0, kOp, "scales are not aligned");
   CheckOp(layout.kv_size() % 8 == 0, kOp, "kv_size is not a multiple of 8");
   CheckRows(kOp, params.first, params.n_tokens, params.pages.n_rows(params.store.layout.page_size));
 }
@@ -25,6 +26,7 @@ AppendKvArgs PlanAppendKv(std::span<const AppendKvParams> sequences, Workspace& 
   std::vector<AppendKvSequence> table;
   AppendKvArgs args = {.n_sequences = static_cast<std::int32_t>(sequences.size()),
                        .kv_size = static_cast<std::int32_t>(layout.kv_size()),
+                       .head_dim = layout.head_dim,
                        .type = ElementOf(layout.type)};
   for (const AppendKvParams& params : sequences) {
     Check(params, layout);

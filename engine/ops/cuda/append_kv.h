@@ -20,7 +20,7 @@ struct AppendKvParams {
 };
 
 // As keyhole::AppendKv, bit for bit; `layer` of all sequences. REQUIRES: one layout; kv_size is a
-// multiple of 8. Throws std::logic_error otherwise, DeviceError.
+// multiple of 8, head_dim of int8 one of 4. Throws std::logic_error otherwise, DeviceError.
 void AppendKv(std::int32_t layer, std::span<const AppendKvParams> sequences, Workspace& workspace);
 
 // Arguments of the launches of all layers of a step, which differ in `layer` alone. Good until the

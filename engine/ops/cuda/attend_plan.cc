@@ -101,7 +101,7 @@ void Add(const AttendSettings& settings,
 
 bool AttendsByTiles(const AttendParams& params) {
   const KvLayout& layout = params.store.layout;
-  return params.q_len > 1 && layout.type == KvType::kBF16 &&
+  return params.q_len > 1 && layout.type != KvType::kF32 &&
          (layout.head_dim == 64 || layout.head_dim == 128);
 }
 

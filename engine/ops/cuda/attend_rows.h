@@ -43,9 +43,9 @@ struct AttendSettings {
 
 // A query that sees no row gets zeros. A sequence's result depends on its own numbers alone, bit
 // for bit: rows are split and merged by its own sizes. One query, and rows in f32, are computed in
-// f32, within 2e-5 of keyhole::AttendRows; several queries over bf16 rows by tensor cores, with
-// queries and weights in bf16, within 2e-2 of the largest value. REQUIRES: one layout; head_dim a
-// multiple of 8, at most 128. Throws std::logic_error otherwise, DeviceError.
+// f32, within 2e-5 of keyhole::AttendRows; several queries over rows in bf16 or int8 by tensor
+// cores, with queries and weights in bf16, within 2e-2 of the largest value. REQUIRES: one layout;
+// head_dim a multiple of 8, at most 128. Throws std::logic_error otherwise, DeviceError.
 void AttendRows(const AttendSettings& settings,
                 std::span<const AttendParams> sequences,
                 Workspace& workspace);

@@ -34,10 +34,16 @@ struct DevicePageTable {
   std::int64_t n_rows(std::int32_t page_size) const { return std::int64_t{n} * page_size; }
 };
 
-// Throws std::logic_error for int8, which the kernels cannot read.
-inline Element ElementOf(KvType type) {
-  CheckOp(type != KvType::kInt8, "cuda", "there are no kernels for int8 rows");
-  return type == KvType::kF32 ? Element::kF32 : Element::kBF16;
+constexpr Element ElementOf(KvType type) {
+  switch (type) {
+    case KvType::kF32:
+      return Element::kF32;
+    case KvType::kBF16:
+      return Element::kBF16;
+    case KvType::kInt8:
+      break;
+  }
+  return Element::kInt8;
 }
 
 inline RowPlace KeysIn(const KvPages& pages) {

@@ -13,6 +13,7 @@ constexpr std::string_view kOp = "cuda RotateKeys";
 
 void Check(const RotateKeysParams& params, const KvLayout& layout) {
   CheckStore(kOp, params.store, layout, 0);
+  CheckOp(layout.type != KvType::kInt8 || layout.head_dim % 4 == 0, kOp, "scales are not aligned");
   CheckOp(params.ring.base != nullptr, kOp, "null ring");
   CheckOp(params.rows.size() <= params.ring.capacity, kOp, "more rows than the window holds");
   CheckRows(kOp,

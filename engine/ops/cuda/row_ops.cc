@@ -8,7 +8,9 @@ namespace keyhole::cuda {
 void RmsNorm(const Stream& stream, const RmsNormArgs& args) {
   constexpr std::string_view kOp = "cuda RmsNorm";
   CheckOp(args.n_rows >= 0 && args.n >= 0, kOp, "negative sizes");
-  CheckOp(args.n_rows * args.n == 0 || (args.x && args.weight && args.out), kOp, "null argument");
+  CheckOp(args.n_rows * args.n == 0 || (args.x && args.weight && (args.out || args.rounded)),
+          kOp,
+          "null argument");
   CheckLaunch(LaunchRmsNorm(args, stream.handle()), kOp);
 }
 
@@ -24,7 +26,9 @@ void ApplyRope(const Stream& stream, const RopeArgs& args) {
 void SiluMul(const Stream& stream, const SiluMulArgs& args) {
   constexpr std::string_view kOp = "cuda SiluMul";
   CheckOp(args.n_rows >= 0 && args.n >= 0, kOp, "negative sizes");
-  CheckOp(args.n_rows * args.n == 0 || (args.gate_up && args.out), kOp, "null argument");
+  CheckOp(args.n_rows * args.n == 0 || (args.gate_up && (args.out || args.rounded)),
+          kOp,
+          "null argument");
   CheckLaunch(LaunchSiluMul(args, stream.handle()), kOp);
 }
 
@@ -32,6 +36,21 @@ void AddInPlace(const Stream& stream, const AddArgs& args) {
   constexpr std::string_view kOp = "cuda AddInPlace";
   CheckOp(args.n >= 0 && (args.n == 0 || (args.x && args.y)), kOp, "null argument");
   CheckLaunch(LaunchAdd(args, stream.handle()), kOp);
+}
+
+void RoundToBf16(const Stream& stream, const RoundArgs& args) {
+  constexpr std::string_view kOp = "cuda RoundToBf16";
+  CheckOp(args.n >= 0 && (args.n == 0 || (args.x && args.out)), kOp, "null argument");
+  CheckLaunch(LaunchRound(args, stream.handle()), kOp);
+}
+
+void Lookup(const Stream& stream, const LookupArgs& args) {
+  constexpr std::string_view kOp = "cuda Lookup";
+  CheckOp(args.n_rows >= 0 && args.n >= 0, kOp, "negative sizes");
+  CheckOp(args.n_rows * args.n == 0 || ((args.bf16_table || args.table) && args.index && args.out),
+          kOp,
+          "null argument");
+  CheckLaunch(LaunchLookup(args, stream.handle()), kOp);
 }
 
 }  // namespace keyhole::cuda

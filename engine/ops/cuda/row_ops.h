@@ -14,4 +14,8 @@ void ApplyRope(const Stream& stream, const RopeArgs& args);
 void SiluMul(const Stream& stream, const SiluMulArgs& args);
 void AddInPlace(const Stream& stream, const AddArgs& args);
 
+// Exact: to nearest even, and from the table.
+void RoundToBf16(const Stream& stream, const RoundArgs& args);
+void Lookup(const Stream& stream, const LookupArgs& args);
+
 }  // namespace keyhole::cuda

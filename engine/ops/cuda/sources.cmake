@@ -8,6 +8,7 @@ set(cuda_launchers
   compress_queries.cc
   gather_rows.cc
   hot_row_memory.cc
+  linear.cc
   max_pool.cc
   resolve_rows.cc
   rotate_keys.cc

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 namespace keyhole {
 namespace {
 
@@ -91,6 +93,27 @@ TEST(DevicePagesTest, RestoringGoesBackToTheHostsVersion) {
   pages.Restore(0, version);
   EXPECT_EQ(pages.slot(0), DevicePages::kNone);
   EXPECT_TRUE(pages.saved(0));
+}
+
+TEST(DevicePagesTest, WhatTheDeviceReadCountsAsUsed) {
+  DevicePages pages(4, 4);
+  for (const PageId page : {0, 1, 2}) pages.Take(page);
+  const std::int32_t slot = pages.slot(0);
+  std::vector<std::int32_t> read(4, 0);
+  read[slot] = read[3] = 1;  // nobody has the last one
+  pages.TouchRead(read);
+  EXPECT_EQ(pages.LeastRecent(), 1);
+}
+
+TEST(DevicePagesTest, APageThatLeftItsSlotSaysSoOnce) {
+  DevicePages pages(2, 1);
+  pages.Take(0);
+  EXPECT_FALSE(pages.TakeLeft(0));
+  pages.Drop(0);
+  pages.Take(0);
+  EXPECT_TRUE(pages.TakeLeft(0));
+  EXPECT_FALSE(pages.TakeLeft(0));
+  EXPECT_FALSE(pages.TakeLeft(1));
 }
 
 TEST(DevicePagesTest, ThereIsNothingToGoBackToWhileTheHostsCopyIsOverwritten) {

@@ -47,6 +47,40 @@ class ResidentKvTest : public testing::Test {
   }
 };
 
+TEST_F(ResidentKvTest, TheDeviceResolvesNoRowsOfPageableMemory) {
+  const Stream stream = Stream::Create().value();
+  const std::unique_ptr<HostStore> host = HostStore::Create(kTinyLayout, 8).value();
+  const absl::Status status =
+      ResidentKv::Create(
+          RoomFor(Residency::kHost, 2), kTinyLayout, 8, {.stream = &stream, .host = host.get()})
+          .status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(ResidentKvTest, FetchedRowsOfPagesAreVoidOnceTheyAreWrittenOrForgotten) {
+  const Stream stream = Stream::Create().value();
+  const std::unique_ptr<HostStore> host = HostStore::CreatePinned(kTinyLayout, 8).value();
+  ASSERT_TRUE(host->pinned()) << host->why_pageable();
+  const std::unique_ptr<ResidentKv> kv =
+      ResidentKv::Create(
+          RoomFor(Residency::kHost, 2), kTinyLayout, 8, {.stream = &stream, .host = host.get()})
+          .value();
+  const auto write = [&](PageId page) {
+    ASSERT_TRUE(kv->Hold({&page, 1}).ok());
+    kv->Write({&page, 1});
+    ASSERT_TRUE(kv->Save({&page, 1}).ok());
+    kv->Release({&page, 1});
+  };
+  for (const PageId page : {0, 1, 2, 3}) write(page);  // the first two have left
+  EXPECT_THAT(kv->TakeVoided(), ElementsAre()) << "nothing of them was there to be fetched";
+  write(0);
+  EXPECT_THAT(kv->TakeVoided(), ElementsAre(0));
+  kv->Forget(1);
+  EXPECT_THAT(kv->TakeVoided(), ElementsAre(1));
+  write(1);
+  EXPECT_THAT(kv->TakeVoided(), ElementsAre()) << "it is new";
+}
+
 TEST_F(ResidentKvTest, ADeviceWithoutRoomIsRefused) {
   const Stream stream = Stream::Create().value();
   const auto create = [&](const ResidencySettings& settings) {

@@ -24,12 +24,13 @@ struct AppendKvArgs {
   std::int32_t max_tokens = 0;  // of a sequence
   std::int32_t layer = 0;
   std::int32_t kv_size = 0;  // n_kv_heads * head_dim, a multiple of 8
+  std::int32_t head_dim = 0;
   Element type = Element::kBF16;
 
   bool operator==(const AppendKvArgs&) const = default;
 };
 
-// Rounds to the element type, to nearest even.
+// Rounds to the element type, to nearest even. Heads of int8 have a scale of their own.
 cudaError_t LaunchAppendKv(const AppendKvArgs& args, cudaStream_t stream);
 
 }  // namespace keyhole::cuda

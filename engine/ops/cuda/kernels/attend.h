@@ -58,7 +58,8 @@ struct AttendArgs {
 // most 128.
 cudaError_t LaunchAttendFew(const AttendArgs& args, cudaStream_t stream);
 
-// Tiles of queries, products of bf16 by tensor cores: prefill. REQUIRES: bf16 rows; head_dim is 64
+// Tiles of queries, products of bf16 by tensor cores: prefill. REQUIRES: rows in bf16 or
+// int8; head_dim is 64
 // or 128.
 cudaError_t LaunchAttendMany(const AttendArgs& args, cudaStream_t stream);
 

@@ -1,5 +1,6 @@
 #include "engine/ops/cuda/kernels/attend.h"
 #include "engine/ops/cuda/kernels/bf16.h"
+#include "engine/ops/cuda/kernels/int8_head.h"
 #include "engine/ops/cuda/kernels/reduce.h"
 
 namespace keyhole::cuda {
@@ -28,6 +29,24 @@ __device__ void Load8(const float* from, float (&x)[kLaneDims]) {
   const float4 b = reinterpret_cast<const float4*>(from)[1];
   x[0] = a.x, x[1] = a.y, x[2] = a.z, x[3] = a.w;
   x[4] = b.x, x[5] = b.y, x[6] = b.z, x[7] = b.w;
+}
+
+struct Int8 {
+  std::int8_t code;
+};
+
+// Eight values of a head of the keys or values of a row.
+template <typename T>
+__device__ void LoadHead8(
+    const unsigned char* row, int kv_head, int head_dim, int dim, float (&x)[kLaneDims]) {
+  Load8(reinterpret_cast<const T*>(row) + kv_head * head_dim + dim, x);
+}
+
+template <>
+__device__ void LoadHead8<Int8>(
+    const unsigned char* row, int kv_head, int head_dim, int dim, float (&x)[kLaneDims]) {
+  const unsigned char* head = row + kv_head * HeadBytes(Element::kInt8, head_dim);
+  LoadInt8x8(head, dim, Int8Scale(head, head_dim), x);
 }
 
 struct RowOffsets {
@@ -101,7 +120,6 @@ struct FewQueries {
     float q[kHeads][kLaneDims];
     LoadQueries(part, q);
     const float bias = part.bias == nullptr ? 0 : part.bias[query] * kLog2E;
-    const int in_row = kv_head * args.head_dim + dim();
     const bool there = dim() < args.head_dim;
     for (int begin = first + warp * kWarpLanes; begin < last; begin += kThreads) {
       FindRows(part, begin, last);
@@ -116,8 +134,9 @@ struct FewQueries {
 #pragma unroll
           for (int c = 0; c < kLaneDims; ++c) k[turn][c] = v[turn][c] = 0;
           if (seen[turn] && there) {
-            Load8(reinterpret_cast<const T*>(part.keys.base + at.key) + in_row, k[turn]);
-            Load8(reinterpret_cast<const T*>(part.values.base + at.value) + in_row, v[turn]);
+            const int d = args.head_dim;
+            LoadHead8<T>(part.keys.base + at.key, kv_head, d, dim(), k[turn]);
+            LoadHead8<T>(part.values.base + at.value, kv_head, d, dim(), v[turn]);
           }
         }
         AddRows(q, k, v, seen, bias);
@@ -296,8 +315,15 @@ cudaError_t LaunchForType(const AttendArgs& args, cudaStream_t stream) {
 
 cudaError_t LaunchAttendFew(const AttendArgs& args, cudaStream_t stream) {
   if (args.n_sequences == 0 || args.max_q_len == 0) return cudaSuccess;
-  return args.type == Element::kF32 ? LaunchForType<float>(args, stream)
-                                    : LaunchForType<Bf16>(args, stream);
+  switch (args.type) {
+    case Element::kF32:
+      return LaunchForType<float>(args, stream);
+    case Element::kBF16:
+      return LaunchForType<Bf16>(args, stream);
+    case Element::kInt8:
+      break;
+  }
+  return LaunchForType<Int8>(args, stream);
 }
 
 }  // namespace keyhole::cuda

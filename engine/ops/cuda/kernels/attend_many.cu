@@ -3,6 +3,7 @@
 #include "engine/ops/cuda/kernels/attend.h"
 #include "engine/ops/cuda/kernels/attend_split.h"
 #include "engine/ops/cuda/kernels/bf16.h"
+#include "engine/ops/cuda/kernels/int8_head.h"
 #include "engine/ops/cuda/kernels/ptx.h"
 #include "engine/ops/cuda/kernels/reduce.h"
 
@@ -74,9 +75,12 @@ __device__ void FindRows(const Work& work, const Tile& tile, RowOffsets& offsets
 // Rows in shared memory are 16 bytes longer than their values: eight of them then start in
 // different banks.
 template <int kDim>
-using SharedRows = std::uint16_t[kTileRows][kDim + 8];
+struct SharedRows {
+  std::uint16_t values[kTileRows][kDim + 8];
+  float scales[kTileRows];  // of int8, whose codes are exact in bf16
+};
 
-template <int kDim>
+template <int kDim, Element kType>
 __device__ void StartLoad(const Work& work,
                           const RowPlace& place,
                           const std::int64_t (&offsets)[kTileRows],
@@ -85,14 +89,22 @@ __device__ void StartLoad(const Work& work,
   for (int i = threadIdx.x; i < kTileRows * kPieces; i += kThreads) {
     const int row = i / kPieces;
     const int dim = i % kPieces * 8;
-    const unsigned char* from =
-        place.base + offsets[row] + (work.kv_head * kDim + dim) * sizeof(std::uint16_t);
-    CopyAsync16(&rows[row][dim], from);
+    const unsigned char* head = place.base + offsets[row] + work.kv_head * HeadBytes(kType, kDim);
+    if constexpr (kType == Element::kBF16) {
+      CopyAsync16(&rows.values[row][dim], head + dim * sizeof(std::uint16_t));
+    } else {
+      float x[8];
+      LoadInt8x8(head, dim, 1, x);
+      const uint4 piece = make_uint4(
+          PackBf16(x[0], x[1]), PackBf16(x[2], x[3]), PackBf16(x[4], x[5]), PackBf16(x[6], x[7]));
+      Store16(&rows.values[row][dim], piece);
+      if (dim == 0) rows.scales[row] = Int8Scale(head, kDim);
+    }
   }
 }
 
 // A warp's sixteen query heads. With g = lane / 4 a thread holds rows g and g + 8 ("halves").
-template <int kDim>
+template <int kDim, Element kType>
 struct QueryTile {
   static constexpr int kSteps = kDim / 16;
 
@@ -153,9 +165,23 @@ struct QueryTile {
 #pragma unroll
       for (int step = 0; step < kSteps; ++step) {
         std::uint32_t b[4];
-        LoadMatrices(b, &keys[pair * 16 + key][step * 16 + dim]);
+        LoadMatrices(b, &keys.values[pair * 16 + key][step * 16 + dim]);
         MmaBf16(scores[2 * pair], queries[step], b[0], b[1]);
         MmaBf16(scores[2 * pair + 1], queries[step], b[2], b[3]);
+      }
+    }
+    Scale(keys, scores);
+  }
+
+  // Each column by the scale of its row.
+  __device__ void Scale(const SharedRows<kDim>& rows, float (&columns)[kKeyTiles][4]) const {
+    if constexpr (kType == Element::kInt8) {
+#pragma unroll
+      for (int i = 0; i < kKeyTiles; ++i) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          columns[i][j] *= rows.scales[i * 8 + static_cast<int>(threadIdx.x) % 4 * 2 + j % 2];
+        }
       }
     }
   }
@@ -205,7 +231,8 @@ struct QueryTile {
   }
 
   // The weights of two products' results are the left side of the next.
-  __device__ void AddValues(const SharedRows<kDim>& rows, const float (&weights)[kKeyTiles][4]) {
+  __device__ void AddValues(const SharedRows<kDim>& rows, float (&weights)[kKeyTiles][4]) {
+    Scale(rows, weights);
     const int lane = threadIdx.x % kWarpLanes;
     const int key = lane / 8 % 2 * 8 + lane % 8;
     const int dim = lane / 16 * 8;
@@ -220,7 +247,7 @@ struct QueryTile {
 #pragma unroll
       for (int pair = 0; pair < kDim / 16; ++pair) {
         std::uint32_t b[4];
-        LoadMatricesTransposed(b, &rows[step * 16 + key][pair * 16 + dim]);
+        LoadMatricesTransposed(b, &rows.values[step * 16 + key][pair * 16 + dim]);
         MmaBf16(values[2 * pair], a, b[0], b[1]);
         MmaBf16(values[2 * pair + 1], a, b[2], b[3]);
       }
@@ -253,7 +280,7 @@ struct QueryTile {
 
 // While one tile's products are made, the next tile's rows are on their way. grid: splits; KV heads
 // and tiles of queries; sequences.
-template <int kDim>
+template <int kDim, Element kType>
 __global__ void __launch_bounds__(kThreads) AttendManyKernel(AttendArgs args) {
   const AttendSequence& sequence = args.sequences[blockIdx.z];
   const int group = args.n_heads / args.n_kv_heads;
@@ -273,14 +300,14 @@ __global__ void __launch_bounds__(kThreads) AttendManyKernel(AttendArgs args) {
                      .q_end = q_end < sequence.q_len ? q_end : sequence.q_len,
                      .begin = split * sequence.split_rows,
                      .end = (split + 1) * sequence.split_rows};
-  QueryTile<kDim> queries;
+  QueryTile<kDim, kType> queries;
   queries.Init(work);
   const auto start = [&](const Tile& tile, bool of_keys) {
     const AttendPart& part = sequence.parts[tile.part];
     if (of_keys) {
-      StartLoad<kDim>(work, part.keys, offsets.keys, keys);
+      StartLoad<kDim, kType>(work, part.keys, offsets.keys, keys);
     } else {
-      StartLoad<kDim>(work, part.values, offsets.values, values);
+      StartLoad<kDim, kType>(work, part.values, offsets.values, values);
     }
   };
 
@@ -321,6 +348,12 @@ __global__ void __launch_bounds__(kThreads) AttendManyKernel(AttendArgs args) {
   queries.Write(work);
 }
 
+template <Element kType>
+cudaError_t LaunchForType(const AttendArgs& args, dim3 grid, cudaStream_t stream) {
+  return args.head_dim == 64 ? Launch(AttendManyKernel<64, kType>, grid, kThreads, stream, args)
+                             : Launch(AttendManyKernel<128, kType>, grid, kThreads, stream, args);
+}
+
 }  // namespace
 
 cudaError_t LaunchAttendMany(const AttendArgs& args, cudaStream_t stream) {
@@ -328,8 +361,8 @@ cudaError_t LaunchAttendMany(const AttendArgs& args, cudaStream_t stream) {
   const int group = args.n_heads / args.n_kv_heads;
   const int tiles = CeilDiv(args.max_q_len * group, kManyTileLanes);
   const dim3 grid(args.max_splits, args.n_kv_heads * tiles, args.n_sequences);
-  return args.head_dim == 64 ? Launch(AttendManyKernel<64>, grid, kThreads, stream, args)
-                             : Launch(AttendManyKernel<128>, grid, kThreads, stream, args);
+  return args.type == Element::kInt8 ? LaunchForType<Element::kInt8>(args, grid, stream)
+                                     : LaunchForType<Element::kBF16>(args, grid, stream);
 }
 
 }  // namespace keyhole::cuda

@@ -42,6 +42,9 @@ __device__ inline void LoadMatricesTransposed(std::uint32_t (&m)[4], const void*
                : "memory");
 }
 
+// Writes 16 aligned bytes of any type.
+__device__ inline void Store16(void* to, uint4 value) { *static_cast<uint4*>(to) = value; }
+
 // Starts a copy of 16 aligned bytes from global to shared memory.
 __device__ inline void CopyAsync16(void* to, const void* from) {
   const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));

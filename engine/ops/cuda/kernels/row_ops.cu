@@ -1,5 +1,6 @@
 #include "engine/ops/cuda/kernels/row_ops.h"
 
+#include "engine/ops/cuda/kernels/bf16.h"
 #include "engine/ops/cuda/kernels/reduce.h"
 
 namespace keyhole::cuda {
@@ -13,17 +14,26 @@ unsigned Blocks(std::int64_t n) {
 
 __device__ std::int64_t Index() { return std::int64_t{blockIdx.x} * kThreads + threadIdx.x; }
 
+// Element `at`, to the one or the other.
+__device__ void Store(float x, std::int64_t at, float* out, std::uint16_t* rounded) {
+  if (rounded == nullptr) {
+    out[at] = x;
+  } else {
+    rounded[at] = static_cast<std::uint16_t>(FloatToBf16(x));
+  }
+}
+
 // grid: rows.
 __global__ void __launch_bounds__(kThreads) RmsNormKernel(RmsNormArgs args) {
   __shared__ float scratch[kThreads / kWarpLanes];
   const float* x = args.x + std::int64_t{blockIdx.x} * args.n;
-  float* out = args.out + std::int64_t{blockIdx.x} * args.n;
+  const std::int64_t first = std::int64_t{blockIdx.x} * args.n;
   float sum = 0;
   for (std::int64_t i = threadIdx.x; i < args.n; i += kThreads) sum += x[i] * x[i];
   sum = BlockReduce<kThreads>(sum, Sum{}, scratch);
   const float factor = 1 / sqrtf(sum / static_cast<float>(args.n) + args.eps);
   for (std::int64_t i = threadIdx.x; i < args.n; i += kThreads) {
-    out[i] = x[i] * factor * args.weight[i];
+    Store(x[i] * factor * args.weight[i], first + i, args.out, args.rounded);
   }
 }
 
@@ -49,12 +59,26 @@ __global__ void __launch_bounds__(kThreads) SiluMulKernel(SiluMulArgs args) {
   const std::int64_t row = index / args.n;
   if (row >= args.n_rows) return;
   const float* gate = args.gate_up + row * 2 * args.n + (index - row * args.n);
-  args.out[index] = gate[0] / (1 + expf(-gate[0])) * gate[args.n];
+  Store(gate[0] / (1 + expf(-gate[0])) * gate[args.n], index, args.out, args.rounded);
 }
 
 __global__ void __launch_bounds__(kThreads) AddKernel(AddArgs args) {
   const std::int64_t index = Index();
   if (index < args.n) args.x[index] += args.y[index];
+}
+
+__global__ void __launch_bounds__(kThreads) RoundKernel(RoundArgs args) {
+  const std::int64_t index = Index();
+  if (index < args.n) args.out[index] = static_cast<std::uint16_t>(FloatToBf16(args.x[index]));
+}
+
+__global__ void __launch_bounds__(kThreads) LookupKernel(LookupArgs args) {
+  const std::int64_t index = Index();
+  const std::int64_t row = index / args.n;
+  if (row >= args.n_rows) return;
+  const std::int64_t from = args.index[row] * args.n + (index - row * args.n);
+  args.out[index] =
+      args.bf16_table == nullptr ? args.table[from] : Bf16ToFloat(args.bf16_table[from]);
 }
 
 }  // namespace
@@ -80,6 +104,16 @@ cudaError_t LaunchSiluMul(const SiluMulArgs& args, cudaStream_t stream) {
 cudaError_t LaunchAdd(const AddArgs& args, cudaStream_t stream) {
   if (args.n == 0) return cudaSuccess;
   return Launch(AddKernel, dim3(Blocks(args.n)), kThreads, stream, args);
+}
+
+cudaError_t LaunchRound(const RoundArgs& args, cudaStream_t stream) {
+  if (args.n == 0) return cudaSuccess;
+  return Launch(RoundKernel, dim3(Blocks(args.n)), kThreads, stream, args);
+}
+
+cudaError_t LaunchLookup(const LookupArgs& args, cudaStream_t stream) {
+  if (args.n_rows == 0 || args.n == 0) return cudaSuccess;
+  return Launch(LookupKernel, dim3(Blocks(args.n_rows * args.n)), kThreads, stream, args);
 }
 
 }  // namespace keyhole::cuda

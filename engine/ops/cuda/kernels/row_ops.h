@@ -1,4 +1,5 @@
-// Operators that treat every row by itself. f32.
+// Operators that treat every row by itself. f32; where `rounded` is given, the result goes there as
+// bf16 instead of to `out`.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -11,6 +12,7 @@ struct RmsNormArgs {
   const float* x = nullptr;       // [n_rows, n]
   const float* weight = nullptr;  // [n]
   float* out = nullptr;           // like x, may be x
+  std::uint16_t* rounded = nullptr;
   std::int64_t n_rows = 0;
   std::int64_t n = 0;
   float eps = 0;
@@ -32,6 +34,7 @@ struct RopeArgs {
 struct SiluMulArgs {
   const float* gate_up = nullptr;  // [n_rows, 2 * n], gate first
   float* out = nullptr;            // [n_rows, n]
+  std::uint16_t* rounded = nullptr;
   std::int64_t n_rows = 0;
   std::int64_t n = 0;
 };
@@ -42,9 +45,27 @@ struct AddArgs {
   std::int64_t n = 0;
 };
 
+struct RoundArgs {
+  const float* x = nullptr;  // [n]
+  std::uint16_t* out = nullptr;
+  std::int64_t n = 0;
+};
+
+// Rows of a table by their numbers: of bf16 or, where that is null, of f32.
+struct LookupArgs {
+  const std::uint16_t* bf16_table = nullptr;  // [any, n]
+  const float* table = nullptr;
+  const std::int32_t* index = nullptr;  // [n_rows]
+  float* out = nullptr;                 // [n_rows, n]
+  std::int64_t n_rows = 0;
+  std::int64_t n = 0;
+};
+
 cudaError_t LaunchRmsNorm(const RmsNormArgs& args, cudaStream_t stream);
 cudaError_t LaunchRope(const RopeArgs& args, cudaStream_t stream);
 cudaError_t LaunchSiluMul(const SiluMulArgs& args, cudaStream_t stream);
 cudaError_t LaunchAdd(const AddArgs& args, cudaStream_t stream);
+cudaError_t LaunchRound(const RoundArgs& args, cudaStream_t stream);
+cudaError_t LaunchLookup(const LookupArgs& args, cudaStream_t stream);
 
 }  // namespace keyhole::cuda

@@ -5,9 +5,13 @@
 
 namespace keyhole::cuda {
 
-enum class Element { kF32, kBF16 };
+enum class Element { kF32, kBF16, kInt8 };
 
-constexpr std::int32_t ElementBytes(Element type) { return type == Element::kF32 ? 4 : 2; }
+// One head of one row: int8 codes are followed by their f32 scale.
+constexpr std::int32_t HeadBytes(Element type, std::int32_t head_dim) {
+  if (type == Element::kInt8) return head_dim + 4;
+  return head_dim * (type == Element::kF32 ? 4 : 2);
+}
 
 // Rows of all layers. Pages are those of kv/kv_layout.h: [page][layer][page_size] rows. A ring
 // holds row r of a layer at r % capacity; with a capacity above every row it is a plain array.

@@ -64,6 +64,8 @@ inline void LoadMatricesTransposed(std::uint32_t (&m)[4], const void* row) {
   }
 }
 
+inline void Store16(void* to, uint4 value) { std::memcpy(to, &value, sizeof(value)); }
+
 inline void CopyAsync16(void* to, const void* from) { cuda_emulation::StartCopy(to, from, 16); }
 inline void CommitCopies() { cuda_emulation::CommitCopies(); }
 template <int kLater>

@@ -1,0 +1,50 @@
+// Intermediate results of a forward pass in device memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/device/device_buffer.h"
+#include "engine/device/stream.h"
+#include "engine/model/model_config.h"
+
+namespace keyhole::cuda {
+
+// By rows; [n, ...]. Plain data.
+struct DeviceActivations {
+  float* hidden = nullptr;           // [n, hidden_size]
+  std::uint16_t* normed = nullptr;   // [n, hidden_size]
+  float* q = nullptr;                // [n, n_heads, head_dim]
+  float* k = nullptr;                // [n, n_kv_heads, head_dim]
+  float* v = nullptr;                // the same
+  float* attended = nullptr;         // [n, n_heads * head_dim]
+  std::uint16_t* rounded = nullptr;  // the same
+  float* gate_up = nullptr;          // [n, 2 * ffn_size]
+  std::uint16_t* gated = nullptr;    // [n, ffn_size]
+  float* last = nullptr;             // [n_logits, hidden_size]
+  float* logits = nullptr;           // [n_logits, vocab_size]
+  std::int32_t* tokens = nullptr;    // [n_logits]: of the largest logits
+
+  bool operator==(const DeviceActivations&) const = default;
+};
+
+// Memory that grows to the largest step so far, by powers of two, so that steps of about one size
+// find it where it was. Owner: the model. Thread: executor only. REQUIRES: the stream outlives it.
+class DeviceActivationMemory {
+ public:
+  DeviceActivationMemory(const Stream& stream, const ModelConfig& config)
+      : stream_(stream), config_(config) {}
+
+  // Valid until the next call. Throws DeviceError.
+  DeviceActivations Rows(std::int64_t n, std::int64_t n_logits);
+
+ private:
+  const Stream& stream_;
+  ModelConfig config_;
+  DeviceBuffer memory_;
+  DeviceActivations rows_;
+  std::int64_t n_rows_ = 0;
+  std::int64_t n_logits_ = 0;
+};
+
+}  // namespace keyhole::cuda

@@ -1,0 +1,7 @@
+# The files of this folder, for those who compile them. Relative to it.
+set(cuda_model
+  device_activations.cc
+  device_llama.cc
+  device_model.cc
+  device_weights.cc
+)
