@@ -1,8 +1,9 @@
-// Attention kernels for AVX-512 with BF16: many queries meet rows of bf16 or int8 by products of
-// bf16 pairs with f32 sums, at twice the rate of f32. Queries, weights and what int8 codes stand
-// for are rounded to bf16.
+// Attention kernels for AVX-512 with BF16: rows of bf16, and with many queries those of int8, are
+// multiplied by products of bf16 pairs with f32 sums, at twice the rate of f32. Queries, weights
+// and what int8 codes stand for are rounded to bf16.
 #include <immintrin.h>
 
+#include "engine/ops/cpu/attend_few_bf16.h"
 #include "engine/ops/cpu/attend_kernels.h"
 #include "engine/ops/cpu/vector_math.h"
 
@@ -303,6 +304,7 @@ AttendKernelSet AttendKernelsAvx512Bf16() {
   // Long sums: what precedes and follows a block of sums takes as long as a few rows.
   constexpr int kManyRows = 256;
   static_assert(kManyRows <= kAttendMostRows);
+  kernels.bf16.few = RunFewBf16;
   kernels.bf16.many = Run<Bf16>;
   kernels.bf16.many_rows = kManyRows;
   kernels.bf16.pack_queries = PackQueries;

@@ -82,8 +82,8 @@ inline std::vector<double> ReferenceQuery(const AttentionShape& shape,
 
 // How far LargestStepError may go with bf16 rows: `widened` where they are multiplied as f32,
 // `products` where queries and weights are rounded to bf16 as well.
-inline double Bf16StepBound(std::int32_t q_len, double widened, double products) {
-  return q_len > 1 && DetectCpuLevel() >= CpuLevel::kAvx512Bf16 ? products : widened;
+inline double Bf16StepBound(double widened, double products) {
+  return DetectCpuLevel() >= CpuLevel::kAvx512Bf16 ? products : widened;
 }
 
 // Largest |out - reference| over the queries of the last step; rows_of(i) are what query i sees.

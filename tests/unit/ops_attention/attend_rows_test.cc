@@ -63,9 +63,12 @@ class AttendRowsTest : public testing::TestWithParam<std::tuple<CpuLevel, KvType
  protected:
   CpuLevel level() const { return std::get<0>(GetParam()); }
   KvType type() const { return std::get<1>(GetParam()); }
-  // Of absolute errors of values near 1, of a chunk of queries.
-  double tolerance() const { return RoundsToBf16() ? 3e-2 : 2e-5; }
-  bool RoundsToBf16() const { return level() >= CpuLevel::kAvx512Bf16 && type() != KvType::kF32; }
+  // Of absolute errors of values near 1.
+  double Tolerance(std::int32_t q_len) const { return RoundsToBf16(q_len) ? 3e-2 : 2e-5; }
+  bool RoundsToBf16(std::int32_t q_len) const {
+    if (level() < CpuLevel::kAvx512Bf16) return false;
+    return type() == KvType::kBF16 || (type() == KvType::kInt8 && q_len > 1);
+  }
   Device device_{2, level()};
 };
 
@@ -74,7 +77,7 @@ TEST_P(AttendRowsTest, DecodeEqualsTheFormulas) {
     for (const std::int32_t past : {0, 1, 14, 15, 16, 62, 63, 64, 65, 255, 256, 300, 1000}) {
       CausalCase c(shape, type(), past, 1, past);
       RunOne(device_, c.params);
-      EXPECT_LT(LargestError(c.params, c.kv), 2e-5) << shape.head_dim << " after " << past;
+      EXPECT_LT(LargestError(c.params, c.kv), Tolerance(1)) << shape.head_dim << " after " << past;
     }
   }
 }
@@ -84,7 +87,7 @@ TEST_P(AttendRowsTest, PrefillEqualsTheFormulas) {
     for (const auto& [past, q_len] : {std::pair{0, 2}, {0, 33}, {15, 17}, {64, 40}, {3, 130}}) {
       CausalCase c(shape, type(), past, q_len, past + q_len);
       RunOne(device_, c.params);
-      EXPECT_LT(LargestError(c.params, c.kv), tolerance())
+      EXPECT_LT(LargestError(c.params, c.kv), Tolerance(q_len))
           << shape.head_dim << " " << past << "+" << q_len;
     }
   }
@@ -93,7 +96,7 @@ TEST_P(AttendRowsTest, PrefillEqualsTheFormulas) {
 TEST_P(AttendRowsTest, LongShortChunkIsSplit) {
   CausalCase c({1, 3, 32}, type(), 4500, 5, 1);
   RunOne(device_, c.params);
-  EXPECT_LT(LargestError(c.params, c.kv), tolerance());
+  EXPECT_LT(LargestError(c.params, c.kv), Tolerance(5));
 }
 
 TEST_P(AttendRowsTest, SeveralPartsAreOneSoftmax) {
@@ -111,7 +114,7 @@ TEST_P(AttendRowsTest, SeveralPartsAreOneSoftmax) {
                {.queries = c.queries.data(), .range = {500, 700 + q_len}, .causal_from = 700}};
     c.params.parts = c.parts;
     RunOne(device_, c.params);
-    EXPECT_LT(LargestError(c.params, c.kv), q_len == 1 ? 2e-5 : tolerance()) << q_len;
+    EXPECT_LT(LargestError(c.params, c.kv), Tolerance(q_len)) << q_len;
   }
 }
 
@@ -121,7 +124,7 @@ TEST_P(AttendRowsTest, LargeScoresDoNotOverflow) {
     for (float& x : c.queries) x *= 400;
     RunOne(device_, c.params);
     for (const float x : c.out) ASSERT_TRUE(std::isfinite(x)) << q_len;
-    if (q_len > 1 && RoundsToBf16()) continue;  // scores of 1e4 are off by 20: other rows win
+    if (RoundsToBf16(q_len)) continue;  // scores of 1e4 are off by 20: other rows win
     EXPECT_LT(LargestError(c.params, c.kv), 2e-2) << q_len;  // scores of 1e4 in f32
   }
 }
@@ -131,7 +134,7 @@ TEST_P(AttendRowsTest, QueryThatSeesNothingGetsZeros) {
     CausalCase c({2, 2, 16}, type(), 0, q_len, 3);
     c.parts[0].range = {1, q_len};
     RunOne(device_, c.params);
-    EXPECT_LT(LargestError(c.params, c.kv), q_len == 1 ? 2e-5 : tolerance());
+    EXPECT_LT(LargestError(c.params, c.kv), Tolerance(q_len));
     EXPECT_THAT(std::vector<float>(c.out.begin(), c.out.begin() + 64), testing::Each(0.0F));
     c.params.parts = {};
     RunOne(device_, c.params);
@@ -179,7 +182,7 @@ TEST_P(AttendRowsTest, ChunksEqualOneShot) {
       RunOne(device_, params);
     }
     for (std::size_t i = 0; i < out.size(); ++i)
-      ASSERT_NEAR(out[i], whole.out[i], tolerance()) << chunk;
+      ASSERT_NEAR(out[i], whole.out[i], Tolerance(150)) << chunk;
   }
 }
 
