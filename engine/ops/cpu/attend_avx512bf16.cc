@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "engine/ops/cpu/attend_few_bf16.h"
+#include "engine/ops/cpu/attend_int8_scores.h"
 #include "engine/ops/cpu/attend_kernels.h"
 #include "engine/ops/cpu/vector_math.h"
 
@@ -29,21 +30,7 @@ inline __m512i RoundToPairs(__m512 low, __m512 high, __m512i interleave) {
   return _mm512_permutexvar_epi16(interleave, (__m512i)_mm512_cvtne2ps_pbh(high, low));
 }
 
-// Rows 2i and 2i + 1 of queries [head_dim, padded_lanes] become row i of pairs, in place.
-void PackQueries(float* queries, int head_dim, int padded_lanes) {
-  const __m512i interleave = Interleave();
-  for (int c = 0; c < head_dim; c += 2) {
-    const float* low = queries + static_cast<ptrdiff_t>(c) * padded_lanes;
-    float* out = queries + static_cast<ptrdiff_t>(c / 2) * padded_lanes;
-    for (int lane = 0; lane < padded_lanes; lane += kWidth) {
-      const __m512i pairs = RoundToPairs(
-          _mm512_loadu_ps(low + lane), _mm512_loadu_ps(low + padded_lanes + lane), interleave);
-      _mm512_storeu_si512(out + lane, pairs);
-    }
-  }
-}
-
-// A block of C = (C * scale or 0) + A B, 4 rows of `n` vectors. Element (i, k) of A is the pair at
+// A block of C = C * scale + A B, 4 rows of `n` vectors. Element (i, k) of A is the pair at
 // a[i][k * a_step], row k of B at b + k * b_row; every column has a scale.
 struct Product {
   const uint32_t* a[4];
@@ -53,7 +40,7 @@ struct Product {
   int depth;  // pairs
   float* c;
   int c_row;
-  const float* scale;  // null for 0
+  const float* scale;
 };
 
 template <int n>
@@ -64,10 +51,8 @@ inline __attribute__((always_inline)) void MultiplyBlock(const Product& p) {
   for (int i = 0; i < 4; ++i) {
 #pragma GCC unroll 4
     for (int v = 0; v < n; ++v) {
-      acc[i][v] = p.scale == nullptr
-                      ? _mm512_setzero_ps()
-                      : _mm512_mul_ps(_mm512_loadu_ps(p.c + i * p.c_row + v * kWidth),
-                                      _mm512_loadu_ps(p.scale + v * kWidth));
+      acc[i][v] = _mm512_mul_ps(_mm512_loadu_ps(p.c + i * p.c_row + v * kWidth),
+                                _mm512_loadu_ps(p.scale + v * kWidth));
     }
   }
   for (int k = 0; k < p.depth; ++k) {
@@ -99,7 +84,7 @@ inline int Step(int column, int n_columns) {
 inline __attribute__((always_inline)) void Multiply(Product p, int column, int n_columns) {
   p.b += column;
   p.c += column;
-  if (p.scale != nullptr) p.scale += column;
+  p.scale += column;
   switch (Step(column, n_columns) / kWidth) {
     case 1:
       return MultiplyBlock<1>(p);
@@ -134,47 +119,6 @@ inline __m256i LoadBf16(const Int8* in, __mmask16 mask, float scale) {
   return (__m256i)_mm512_cvtneps_pbh(values);
 }
 
-// Pairs of each row's keys: bf16 in place, int8 widened into t.rows.
-template <class Element>
-void FindKeys(const AttendTile& t, const uint32_t** keys) {
-  for (int j = 0; j < t.n_rows; ++j) {
-    const unsigned char* at = t.keys[j] + t.head_offset;
-    if constexpr (kHasScale<Element>) {
-      const auto* in = reinterpret_cast<const Element*>(at);
-      const float scale = ScaleOf(in, t.head_dim);
-      float* out = t.rows + j * t.padded_dim / 2;
-      for (int c = 0; c < t.padded_dim; c += kWidth) {
-        const __m256i values = LoadBf16(in + c, MaskOf(t.head_dim - c), scale);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + c / 2), values);
-      }
-      at = reinterpret_cast<const unsigned char*>(out);
-    }
-    keys[j] = reinterpret_cast<const uint32_t*>(at);
-  }
-}
-
-// scores = keys . queries^T
-template <class Element>
-void Score(const AttendTile& t) {
-  const uint32_t* keys[kAttendMostRows];
-  FindKeys<Element>(t, keys);
-  // In place of rows that are not there, whose scores nobody reads.
-  for (int j = t.n_rows; j % 4 != 0; ++j) keys[j] = keys[0];
-  for (int column = 0; column < t.padded_lanes; column += Step(column, t.padded_lanes)) {
-    for (int j = 0; j < t.n_rows; j += 4) {
-      const Product p = {.a = {keys[j], keys[j + 1], keys[j + 2], keys[j + 3]},
-                         .a_step = 1,
-                         .b = t.queries,
-                         .b_row = t.padded_lanes,
-                         .depth = t.head_dim / 2,
-                         .c = t.scores + static_cast<ptrdiff_t>(j) * t.padded_lanes,
-                         .c_row = t.padded_lanes,
-                         .scale = nullptr};
-      Multiply(p, column, t.padded_lanes);
-    }
-  }
-}
-
 // 2^x for x <= 0, relative error 1e-4: far below what rounding to bf16 does. 0 where x is far
 // below.
 inline __m512 PowerOfTwo(__m512 x) {
@@ -190,7 +134,7 @@ inline __m512 PowerOfTwo(__m512 x) {
   return _mm512_scalef_ps(p, whole);
 }
 
-// Of row j in sixteen lanes; minus infinity in lanes that do not see it.
+// Of row j in sixteen lanes, before the lanes' scales; minus infinity in lanes that do not see it.
 template <bool kMasked>
 inline __m512 ScoresOf(const AttendTile& t, int lane, int j) {
   const __m512 scores =
@@ -209,9 +153,11 @@ void SoftmaxLanes(const AttendTile& t, const AttendState& s, int lane) {
   const __m512 zero = _mm512_setzero_ps();
   __m512 top = _mm512_sub_ps(zero, infinity);
   for (int j = 0; j < t.n_rows; ++j) top = _mm512_max_ps(top, ScoresOf<kMasked>(t, lane, j));
+  const Int8Queries queries(const_cast<float*>(t.queries), t.head_dim, t.padded_lanes);
+  const __m512 scale = _mm512_loadu_ps(queries.scales + lane);
   const __m512 bias = _mm512_loadu_ps(t.bias + lane);
   const __m512 old_max = _mm512_loadu_ps(s.max + lane);
-  top = _mm512_max_ps(old_max, _mm512_add_ps(top, bias));
+  top = _mm512_max_ps(old_max, _mm512_fmadd_ps(top, scale, bias));
   // A lane that has seen nothing yet is shifted by nothing.
   const __mmask16 any = _mm512_cmpneq_ps_mask(top, _mm512_sub_ps(zero, infinity));
   const __m512 shift = _mm512_maskz_mov_ps(any, top);
@@ -219,10 +165,11 @@ void SoftmaxLanes(const AttendTile& t, const AttendState& s, int lane) {
   const __m512i interleave = Interleave();
   __m512 sum = zero;
   for (int j = 0; j < t.n_rows; j += 2) {
-    const __m512 low = PowerOfTwo(_mm512_add_ps(ScoresOf<kMasked>(t, lane, j), offset));
+    const __m512 low = PowerOfTwo(_mm512_fmadd_ps(ScoresOf<kMasked>(t, lane, j), scale, offset));
     __m512 high = zero;
-    if (j + 1 < t.n_rows)
-      high = PowerOfTwo(_mm512_add_ps(ScoresOf<kMasked>(t, lane, j + 1), offset));
+    if (j + 1 < t.n_rows) {
+      high = PowerOfTwo(_mm512_fmadd_ps(ScoresOf<kMasked>(t, lane, j + 1), scale, offset));
+    }
     sum = _mm512_add_ps(sum, _mm512_add_ps(low, high));
     _mm512_storeu_si512(t.scores + static_cast<ptrdiff_t>(j / 2) * t.padded_lanes + lane,
                         RoundToPairs(low, high, interleave));
@@ -285,7 +232,7 @@ void UnpackSums(float* acc, float* scratch, int padded_dim, int padded_lanes) {
 
 template <class Element>
 void Run(const AttendTile& t, const AttendState& s) {
-  Score<Element>(t);
+  ScoreInt8<Element>(t);
   for (int lane = 0; lane < t.padded_lanes; lane += kWidth) {
     if (t.visible == nullptr) {
       SoftmaxLanes<false>(t, s, lane);
@@ -307,11 +254,11 @@ AttendKernelSet AttendKernelsAvx512Bf16() {
   kernels.bf16.few = RunFewBf16;
   kernels.bf16.many = Run<Bf16>;
   kernels.bf16.many_rows = kManyRows;
-  kernels.bf16.pack_queries = PackQueries;
+  kernels.bf16.pack_queries = PackInt8Queries;
   kernels.bf16.unpack_sums = UnpackSums;
   kernels.int8.many = Run<Int8>;
   kernels.int8.many_rows = kManyRows;
-  kernels.int8.pack_queries = PackQueries;
+  kernels.int8.pack_queries = PackInt8Queries;
   kernels.int8.unpack_sums = UnpackSums;
   return kernels;
 }

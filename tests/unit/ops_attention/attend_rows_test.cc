@@ -64,8 +64,8 @@ class AttendRowsTest : public testing::TestWithParam<std::tuple<CpuLevel, KvType
   CpuLevel level() const { return std::get<0>(GetParam()); }
   KvType type() const { return std::get<1>(GetParam()); }
   // Of absolute errors of values near 1.
-  double Tolerance(std::int32_t q_len) const { return RoundsToBf16(q_len) ? 3e-2 : 2e-5; }
-  bool RoundsToBf16(std::int32_t q_len) const {
+  double Tolerance(std::int32_t q_len) const { return !Rounds(q_len) ? 2e-5 : q_len > 1 ? 1e-1 : 3e-2; }
+  bool Rounds(std::int32_t q_len) const {
     if (level() < CpuLevel::kAvx512Bf16) return false;
     return type() == KvType::kBF16 || (type() == KvType::kInt8 && q_len > 1);
   }
@@ -124,7 +124,7 @@ TEST_P(AttendRowsTest, LargeScoresDoNotOverflow) {
     for (float& x : c.queries) x *= 400;
     RunOne(device_, c.params);
     for (const float x : c.out) ASSERT_TRUE(std::isfinite(x)) << q_len;
-    if (RoundsToBf16(q_len)) continue;  // scores of 1e4 are off by 20: other rows win
+    if (Rounds(q_len)) continue;  // scores of 1e4 are off by 20: other rows win
     EXPECT_LT(LargestError(c.params, c.kv), 2e-2) << q_len;  // scores of 1e4 in f32
   }
 }
