@@ -8,12 +8,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/accelerated_executor.h"
 #include "engine/device/device.h"
 #include "engine/device/trace.h"
 #include "engine/digest_setup.h"
 #include "engine/engine_dependencies.h"
 #include "engine/kv/digest_store.h"
 #include "engine/kv/host_store.h"
+#include "engine/model/accelerator_model.h"
 #include "engine/model/load_model.h"
 #include "engine/model/model_tokenizer.h"
 #include "engine/page_identity.h"
@@ -65,7 +67,7 @@ class LoadedExecutor final : public StepExecutor {
     return result;
   }
 
-  void Discard(PageId page) {
+  void Discard(PageId page) override {
     store_->Discard(page);
     if (digests_ != nullptr) digests_->Discard(page);
   }
@@ -166,6 +168,9 @@ struct ModelPlan {
 absl::StatusOr<ModelPlan> PlanModel(const EngineConfig& config, EngineObserver* observer) {
   ModelPlan plan;
   KEYHOLE_ASSIGN_OR_RETURN(plan.traits, FindSelectionPolicy(config.selection.policy));
+  if (config.device.compute == ComputeDevice::kCuda) {
+    KEYHOLE_RETURN_IF_ERROR(CheckAccelerator(plan.traits));
+  }
   KEYHOLE_ASSIGN_OR_RETURN(plan.source,
                            OpenModel(config.model.path,
                                      {.rope_theta = config.model.rope_theta,
@@ -185,6 +190,13 @@ absl::StatusOr<ModelPlan> PlanModel(const EngineConfig& config, EngineObserver* 
 absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& config,
                                                            ModelPlan plan,
                                                            EngineDependencies& parts) {
+  parts.chunking = ChunkingOf(config.selection, plan.traits, plan.attention);
+  parts.prefix_rules = PrefixRulesOf(plan.attention, parts.chunking);
+  parts.cache_salt = PageIdentity(config, parts.model, plan.attention, plan.policy);
+  if (config.device.compute == ComputeDevice::kCuda) {
+    return LoadAcceleratedExecutor(
+        config, {plan.source, plan.traits, plan.attention, plan.policy}, parts);
+  }
   const ModelConfig& model_config = plan.source->config();
   const KvLayout layout = LayoutOf(model_config, config.kv);
   parts.page_bytes = static_cast<std::int64_t>(layout.page_bytes());
@@ -211,9 +223,6 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
   model.source = std::move(plan.source);
   model.weights = config.model.weights;
   model.attention = plan.attention;
-  parts.chunking = ChunkingOf(config.selection, plan.traits, plan.attention);
-  parts.prefix_rules = PrefixRulesOf(plan.attention, parts.chunking);
-  parts.cache_salt = PageIdentity(config, parts.model, plan.attention, plan.policy);
   std::unique_ptr<Trace> trace;
   if (!config.trace.path.empty()) {
     KEYHOLE_ASSIGN_OR_RETURN(trace, Trace::Create(config.trace.path, config.trace.steps));
@@ -221,7 +230,6 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
   auto executor = std::make_unique<LoadedExecutor>(
       config.threads, std::move(store), std::move(digests), std::move(trace), parts.observer);
   KEYHOLE_RETURN_IF_ERROR(executor->Load(std::move(model), parts.tokenizer->end_tokens()));
-  parts.on_page_free = [owner = executor.get()](PageId page) { owner->Discard(page); };
   return executor;
 }
 
@@ -238,6 +246,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineConfig& config, EngineO
   parts.model.has_chat_template = parts.render_chat != nullptr;
   KEYHOLE_ASSIGN_OR_RETURN(parts.tokenizer, MakeTokenizer(std::move(tokenizer)));
   KEYHOLE_ASSIGN_OR_RETURN(parts.executor, LoadExecutor(config, std::move(plan), parts));
+  parts.on_page_free = [owner = parts.executor.get()](PageId page) { owner->Discard(page); };
   return MakeEngine(config, std::move(parts));
 }
 

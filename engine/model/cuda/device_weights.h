@@ -18,7 +18,7 @@ struct DeviceLayerWeights {
   const float* q_bias = nullptr;     // [q_size]; null unless config.qkv_bias
   const float* k_bias = nullptr;     // [kv_size]
   const float* v_bias = nullptr;
-  const float* q_norm = nullptr;     // [head_dim]; null unless config.qk_norm
+  const float* q_norm = nullptr;  // [head_dim]; null unless config.qk_norm
   const float* k_norm = nullptr;
   DeviceMatrix o;
   const float* ffn_norm = nullptr;  // [hidden_size]
