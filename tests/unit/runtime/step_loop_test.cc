@@ -268,8 +268,7 @@ TEST_F(StepLoopTest, AStepWithoutRoomTellsItsClientsOfTheMemory) {
     return step == 1 ? absl::ResourceExhaustedError("cause") : absl::OkStatus();
   }});
   const RequestId id = Arrive(3);
-  Step();
-  Step();
+  for (int i = 0; i < 3; ++i) Step();
   EXPECT_EQ(ReasonOf(id), reason::kKvCapacity);
   EXPECT_EQ(output_.ends.at(id).status.code(), absl::StatusCode::kResourceExhausted);
 }
