@@ -13,7 +13,7 @@ namespace keyhole {
 
 struct RankWorkspace::State {
   AlignedBuffer tops;  // [n_tiles][n_queries][kScoreStride]: products, then terms of the softmax
-  std::vector<std::int32_t> codes;  // [n_groups][queries of the group][coarse_dims / 4]
+  std::vector<std::int32_t> codes;  // [n_groups][queries of the group][words()]
   std::vector<float> scales;        // to logarithms of base 2, in the order of codes
   std::vector<ScoreState> states;   // [n_tiles][n_queries]
   std::vector<float> weights;       // likewise
@@ -68,12 +68,13 @@ class Ranking {
 
  private:
   std::int32_t heads_of_group() const { return params_.n_heads / layout_.n_groups; }
-  std::int32_t words() const { return layout_.coarse_dims / 4; }
+  std::int32_t n_lines() const { return CoarseLines(layout_.coarse_dims); }
+  std::int32_t words() const { return CoarsePlanes(n_lines()); }
 
-  // Queries by group, and in a group by probe. Upper halves are codes in units of 16, and what was
-  // cut off is alike in all rows.
+  // Queries by group, and in a group by probe. Coarse codes are in units of 16, and what was cut
+  // off is alike in all rows.
   void Pack() {
-    state_.codes.resize(static_cast<std::size_t>(n_queries_) * words());
+    state_.codes.assign(static_cast<std::size_t>(n_queries_) * words(), 0);
     state_.scales.resize(n_queries_);
     std::int32_t at = 0;
     for (std::int32_t group = 0; group < layout_.n_groups; ++group) {
@@ -131,7 +132,7 @@ class Ranking {
     kernels_.score.block_tops({.blocks = blocks,
                                .n_blocks = n,
                                .n_groups = layout_.n_groups,
-                               .n_sets = layout_.coarse_dims / 8,
+                               .n_lines = n_lines(),
                                .codes = state_.codes.data(),
                                .n_queries = n_queries_ / layout_.n_groups,
                                .tops = rows});
