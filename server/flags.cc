@@ -134,7 +134,7 @@ void AddSelectionFlags(CLI::App* app, SelectionSettings* selection, RawFlags* ra
   app->add_option(
          "--coarse-dims",
          selection->coarse_dims,
-         "Dimensions of a compressed key kept a second time, in 4 bits, to rank blocks of 16 "
+         "Dimensions of a compressed key kept a second time, in few bits, to rank blocks of 16 "
          "tokens; the best blocks' tokens are scored by all (0: every token is)")
       ->group(kGroup);
   app->add_option("--fine-rows", selection->fine_rows, "Tokens of these best blocks, at least")
