@@ -33,6 +33,23 @@ TEST(EngineConfigTest, ErrorsNameTheSetting) {
   EXPECT_THAT(Message(Validate(config)), HasSubstr("selection.coarse_dims"));
 }
 
+TEST(EngineConfigTest, ErrorsNameTheSettingOfRanks) {
+  EngineConfig config;
+  TensorParallelSettings& ranks = config.tensor_parallel;
+  ranks.rank = 1;
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.rank"));
+  ranks = {};
+  ranks.size = 2;
+  EXPECT_TRUE(Validate(config).ok());
+  for (const char* address : {"", "8481", ":8481", "host", "host:0", "host:65536", "host:x"}) {
+    ranks.address = address;
+    EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.address")) << address;
+  }
+  ranks = {};
+  ranks.timeout = absl::ZeroDuration();
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.timeout"));
+}
+
 TEST(EngineConfigTest, DescribesEverySetting) {
   const auto lines = Describe(EngineConfig{});
   EXPECT_THAT(lines, Contains("scheduler.chunk_size = 512"));
