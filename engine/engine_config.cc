@@ -134,6 +134,34 @@ absl::Status Validate(const TensorParallelSettings& settings) {
   return absl::OkStatus();
 }
 
+void DescribeDevice(const DeviceSettings& device, std::vector<std::string>& lines) {
+  const bool cuda = device.compute == ComputeDevice::kCuda;
+  lines.push_back(Line("device.compute", std::string_view(cuda ? "cuda" : "cpu")));
+  lines.push_back(Line("device.residency", ResidencyName(device.residency)));
+  lines.push_back(Line("device.kv_memory_bytes", device.kv_memory_bytes));
+}
+
+absl::Status CheckDevice(const EngineConfig& config) {
+  const DeviceSettings& device = config.device;
+  if (device.compute == ComputeDevice::kCpu) {
+    if (device.residency == Residency::kAuto && device.kv_memory_bytes == 0) {
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError(
+        "device.residency and device.kv_memory_bytes are settings of device.compute cuda");
+  }
+  if (config.tensor_parallel.size > 1) {
+    return absl::InvalidArgumentError(
+        "tensor_parallel.size above 1 with device.compute cuda is not supported");
+  }
+  const WeightMode weights = config.model.weights;
+  if (weights == WeightMode::kAuto || weights == WeightMode::kBF16) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("model.weights ",
+                   std::string(Name(weights)),
+                   " with device.compute cuda: weights are bf16 there"));
+}
+
 }  // namespace
 
 absl::Status Validate(const EngineConfig& config) {
@@ -164,6 +192,7 @@ absl::Status Validate(const EngineConfig& config) {
       {"scheduler.default_max_output_tokens", scheduler.default_max_output_tokens, 1, kMaxTokens},
       {"scheduler.max_output_tokens", scheduler.max_output_tokens, 0, kMaxTokens},
       {"scheduler.max_prompt_logprobs", scheduler.max_prompt_logprobs, 0, 1 << 20},
+      {"device.kv_memory_bytes", config.device.kv_memory_bytes, 0, kMaxBytes},
       {"trace.steps", config.trace.steps, 1, kMaxTokens},
       {"tensor_parallel.size", config.tensor_parallel.size, 1, 64},
       {"tensor_parallel.rank", config.tensor_parallel.rank, 0, config.tensor_parallel.size - 1},
@@ -189,7 +218,7 @@ absl::Status Validate(const EngineConfig& config) {
                                                    scheduler.max_context,
                                                    ": the longest prompt could never wait"));
   }
-  return absl::OkStatus();
+  return CheckDevice(config);
 }
 
 std::vector<std::string> Describe(const EngineConfig& config) {
@@ -201,6 +230,7 @@ std::vector<std::string> Describe(const EngineConfig& config) {
   lines.push_back(Line("kv.prefix_cache_bytes", config.kv.prefix_cache_bytes));
   DescribeSelection(config.selection, lines);
   DescribeScheduler(config.scheduler, lines);
+  DescribeDevice(config.device, lines);
   lines.push_back(Line("trace.path", std::string_view(config.trace.path)));
   lines.push_back(Line("trace.steps", config.trace.steps));
   DescribeTensorParallel(config.tensor_parallel, lines);

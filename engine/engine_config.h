@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "engine/kv/residency.h"
 #include "engine/model/model_config.h"
 #include "engine/types.h"
 
@@ -72,6 +73,18 @@ struct SchedulerSettings {
   std::int32_t max_prompt_logprobs = 1024;
 };
 
+// Where the model computes.
+enum class ComputeDevice {
+  kCpu,
+  kCuda,  // the first GPU that the process sees: weights, activations and compressed keys lie there
+};
+
+struct DeviceSettings {
+  ComputeDevice compute = ComputeDevice::kCpu;
+  Residency residency = Residency::kAuto;  // of KV rows, with an accelerator
+  std::int64_t kv_memory_bytes = 0;        // of the accelerator, for KV rows; 0: what is left of it
+};
+
 struct TraceSettings {
   std::string path;  // see device/trace.h; empty: none
   std::int64_t steps = 1000;
@@ -91,6 +104,7 @@ struct EngineConfig {
   KvSettings kv;
   SelectionSettings selection;
   SchedulerSettings scheduler;
+  DeviceSettings device;
   TraceSettings trace;
   TensorParallelSettings tensor_parallel;
   std::int32_t threads = 0;       // compute threads; 0: all cores

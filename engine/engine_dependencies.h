@@ -28,10 +28,11 @@ struct EngineDependencies {
   std::string cache_salt;       // all that the rows of the same tokens depend on, requests aside
   Chunking chunking;            // its chunk size is the scheduler's
   PrefixRules prefix_rules;     // its chunk size is the scheduler's
-  absl::AnyInvocable<void(PageId)> on_page_free;  // engine thread; may be empty
-  std::unique_ptr<const Clock> clock;             // null: the system's
-  std::function<std::uint64_t()> draw_seed;       // any thread; empty: random
-  EngineObserver* observer = nullptr;             // may be null; outlives the engine
+  absl::AnyInvocable<void(PageId)> on_page_free;      // engine thread; may be empty
+  std::function<DevicePagesSnapshot()> device_pages;  // any thread; empty without an accelerator
+  std::unique_ptr<const Clock> clock;                 // null: the system's
+  std::function<std::uint64_t()> draw_seed;           // any thread; empty: random
+  EngineObserver* observer = nullptr;                 // may be null; outlives the engine
 };
 
 // An engine of the given parts, with its threads running. Of `config` it reads the scheduler's

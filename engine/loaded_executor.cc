@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/accelerated_executor.h"
 #include "engine/device/device.h"
 #include "engine/device/trace.h"
 #include "engine/kv/digest_store.h"
@@ -135,6 +136,12 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
                                                            ModelPlan plan,
                                                            ProcessGroup* group,
                                                            EngineDependencies& parts) {
+  parts.chunking = ChunkingOf(config.selection, plan.traits, plan.attention);
+  parts.prefix_rules = PrefixRulesOf(plan.attention, parts.chunking);
+  parts.cache_salt = PageIdentity(config, parts.model, plan.attention, plan.policy);
+  if (config.device.compute == ComputeDevice::kCuda) {
+    return LoadAcceleratedExecutor(config, std::move(plan), parts);
+  }
   const ModelConfig& model_config = plan.source->config();
   const KvLayout layout = LayoutOf(plan.shard.config, config.kv);
   parts.page_bytes = static_cast<std::int64_t>(layout.page_bytes());
@@ -146,7 +153,6 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
   }
   KEYHOLE_ASSIGN_OR_RETURN(
       parts.n_pages, CountPages(config, parts.page_bytes, parts.model.max_context, parts.observer));
-  parts.cache_salt = PageIdentity(config, parts.model, plan.attention, plan.policy);
   if (group != nullptr) KEYHOLE_RETURN_IF_ERROR(AgreeOnAll(*group, plan.policy, parts));
   KEYHOLE_ASSIGN_OR_RETURN(auto store, HostStore::Create(layout, parts.n_pages));
   std::unique_ptr<DigestStore> digests;
@@ -163,8 +169,6 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
   model.source = std::move(plan.source);
   model.weights = config.model.weights;
   model.attention = plan.attention;
-  parts.chunking = ChunkingOf(config.selection, plan.traits, plan.attention);
-  parts.prefix_rules = PrefixRulesOf(plan.attention, parts.chunking);
   model.group = group;
   KEYHOLE_ASSIGN_OR_RETURN(auto trace, MakeTrace(config));
   auto executor = std::make_unique<LoadedExecutor>(

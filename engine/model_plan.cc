@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/digest_setup.h"
+#include "engine/model/accelerator_model.h"
 #include "engine/parallel_setup.h"
 #include "engine/selection/policy_registry.h"
 #include "engine/selection_setup.h"
@@ -41,6 +42,9 @@ absl::StatusOr<ModelPlan> PlanModel(const EngineConfig& config, EngineObserver* 
   const TensorParallelSettings& ranks = config.tensor_parallel;
   ModelPlan plan;
   KEYHOLE_ASSIGN_OR_RETURN(plan.traits, FindSelectionPolicy(config.selection.policy));
+  if (config.device.compute == ComputeDevice::kCuda) {
+    KEYHOLE_RETURN_IF_ERROR(CheckAccelerator(plan.traits));
+  }
   if (ranks.size > 1) KEYHOLE_RETURN_IF_ERROR(CheckPolicy(plan.traits));
   KEYHOLE_ASSIGN_OR_RETURN(plan.source,
                            OpenModel(config.model.path,

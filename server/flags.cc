@@ -106,6 +106,27 @@ void AddContextFlags(CLI::App* app, EngineConfig* engine) {
       ->group(kGroup);
 }
 
+void AddDeviceFlags(CLI::App* app, DeviceSettings* device) {
+  constexpr const char* kGroup = "Device";
+  app->add_option("--device", device->compute, "cpu, or cuda: the first GPU that the process sees")
+      ->transform(
+          OneOf<ComputeDevice>({{"cpu", ComputeDevice::kCpu}, {"cuda", ComputeDevice::kCuda}}))
+      ->default_str("cpu")
+      ->group(kGroup);
+  app->add_option("--kv-residency",
+                  device->residency,
+                  "Where KV pages lie with a GPU: host, device, or auto: there while they fit")
+      ->transform(OneOf<Residency>(
+          {{"host", Residency::kHost}, {"device", Residency::kDevice}, {"auto", Residency::kAuto}}))
+      ->default_str("auto")
+      ->group(kGroup);
+  app->add_option("--device-kv-memory",
+                  device->kv_memory_bytes,
+                  "Memory of the GPU for KV rows, as 20GiB (0: what the model leaves)")
+      ->transform(CLI::AsSizeValue(false))
+      ->group(kGroup);
+}
+
 void AddSelectionFlags(CLI::App* app, SelectionSettings* selection, RawFlags* raw) {
   constexpr const char* kGroup = "Selection";
   app->add_option("--policy",
@@ -299,6 +320,7 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
       CLI::MultiOptionPolicy::TakeLast);
   AddModelFlags(&app, &config.engine, &raw);
   AddContextFlags(&app, &config.engine);
+  AddDeviceFlags(&app, &config.engine.device);
   AddSelectionFlags(&app, &config.engine.selection, &raw);
   AddTensorParallelFlags(&app, &config.engine.tensor_parallel, &raw);
   AddServiceFlags(&app, &config, &raw);

@@ -37,10 +37,36 @@ MetricFamily OneCount(std::string name, std::string help, std::int64_t value) {
   return family;
 }
 
-MetricFamily HostTier(std::string name, std::string help, double value) {
-  MetricFamily family = OneValue(std::move(name), std::move(help), value);
-  family.metric.back().label.push_back({.name = "tier", .value = "host"});
-  return family;
+void AddTier(MetricFamily& family, std::string tier, double value) {
+  prometheus::ClientMetric& metric = family.metric.emplace_back();
+  metric.gauge.value = value;
+  metric.label.push_back({.name = "tier", .value = std::move(tier)});
+}
+
+// Every page that requests can have is of the host's tier, though with an accelerator its rows may
+// lie there alone.
+void AppendPages(const EngineSnapshot& state, std::vector<MetricFamily>& families) {
+  MetricFamily all = Family("keyhole_kv_pages",
+                            "KV pages there are; tier device: that fit on the accelerator at once.",
+                            MetricType::Gauge);
+  MetricFamily used = Family("keyhole_kv_pages_used",
+                             "KV pages that requests hold; tier device: that lie on the "
+                             "accelerator, those of cached prefixes included.",
+                             MetricType::Gauge);
+  all.metric.clear();
+  used.metric.clear();
+  AddTier(all, "host", static_cast<double>(state.kv_pages));
+  AddTier(used, "host", static_cast<double>(state.kv_pages_used));
+  if (state.device_pages) {
+    AddTier(all, "device", static_cast<double>(state.device_pages->pages));
+    AddTier(used, "device", static_cast<double>(state.device_pages->pages_used));
+  }
+  families.push_back(std::move(all));
+  families.push_back(std::move(used));
+}
+
+std::int64_t HostPages(const EngineSnapshot& state) {
+  return state.device_pages ? state.device_pages->host_pages : state.kv_pages;
 }
 
 void AppendPrefixCache(const PrefixCacheStats& cache, std::vector<MetricFamily>& families) {
@@ -134,15 +160,11 @@ std::vector<MetricFamily> EngineStateCollector::Collect() const {
   families.push_back(OneValue("keyhole_scheduler_waiting_tokens",
                               "Prompt tokens of waiting requests.",
                               static_cast<double>(state.waiting_tokens)));
-  families.push_back(
-      HostTier("keyhole_kv_pages", "KV pages there are.", static_cast<double>(state.kv_pages)));
-  families.push_back(HostTier("keyhole_kv_pages_used",
-                              "KV pages that requests hold.",
-                              static_cast<double>(state.kv_pages_used)));
+  AppendPages(state, families);
   AppendPrefixCache(state.prefix_cache, families);
   families.push_back(OneValue("keyhole_kv_host_pool_bytes",
                               "Host memory reserved for KV pages.",
-                              static_cast<double>(state.kv_pages * state.kv_page_bytes)));
+                              static_cast<double>(HostPages(state) * state.kv_page_bytes)));
   families.push_back(OneValue("keyhole_engine_heartbeat_timestamp_seconds",
                               "When the engine's thread last came round.",
                               absl::ToDoubleSeconds(state.heartbeat - absl::UnixEpoch())));

@@ -81,7 +81,8 @@ RECALL = "keyhole_selection_recall_ratio"
 MASS = "keyhole_selection_mass_ratio"
 FAULTS = 'code=~"INTERNAL|UNKNOWN|DATA_LOSS"'
 CALLS = "keyhole_requests_total"
-KV_USED = ratio(f"sum({m('keyhole_kv_pages_used')})", f"sum({m('keyhole_kv_pages')})")
+HOST = 'tier="host"'
+KV_USED = ratio(f"sum({m('keyhole_kv_pages_used', HOST)})", f"sum({m('keyhole_kv_pages', HOST)})")
 ERRORS = ratio(f"({per_second(CALLS, FAULTS)} or vector(0))", per_second(CALLS))
 
 SELECTION = [
@@ -122,7 +123,7 @@ KV = [
     stat("KV pages in use", "percentunit", "Reserved for running requests; above 95% new ones wait.", KV_USED),
     stat("KV pool", "bytes", "Host memory reserved for KV pages.", f"sum({m('keyhole_kv_host_pool_bytes')})"),
     graph("KV pages", "short", "In use and there are, by server.",
-          [(m("keyhole_kv_pages_used"), "used {{instance}}"), (m("keyhole_kv_pages"), "all {{instance}}")], 6),
+          [(m("keyhole_kv_pages_used"), "used {{instance}} {{tier}}"), (m("keyhole_kv_pages"), "all {{instance}} {{tier}}")], 6),
     graph("Prompt tokens from the prefix cache", "percentunit", "Of all prompt tokens.",
           one(ratio(per_second("keyhole_cached_prompt_tokens_total"), per_second("keyhole_prompt_tokens_total")), "cached"),
           6),

@@ -60,18 +60,6 @@ absl::StatusOr<Residency> ParseResidency(std::string_view name) {
       absl::StrCat("residency \"", std::string(name), "\": expected host, device or auto"));
 }
 
-std::string_view ResidencyName(Residency residency) {
-  switch (residency) {
-    case Residency::kHost:
-      return "host";
-    case Residency::kDevice:
-      return "device";
-    case Residency::kAuto:
-      return "auto";
-  }
-  return "?";
-}
-
 absl::StatusOr<ResidencyPlan> PlanResidency(const ResidencySettings& settings,
                                             const KvLayout& layout,
                                             std::int32_t n_pages) {

@@ -18,7 +18,17 @@ enum class Residency {
 
 // "host", "device" or "auto". Errors: INVALID_ARGUMENT for anything else.
 absl::StatusOr<Residency> ParseResidency(std::string_view name);
-std::string_view ResidencyName(Residency residency);
+constexpr std::string_view ResidencyName(Residency residency) {
+  switch (residency) {
+    case Residency::kHost:
+      return "host";
+    case Residency::kDevice:
+      return "device";
+    case Residency::kAuto:
+      break;
+  }
+  return "auto";
+}
 
 struct ResidencySettings {
   Residency mode = Residency::kAuto;

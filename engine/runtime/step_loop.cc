@@ -32,6 +32,14 @@ PrefixCacheSettings WithSizes(PrefixCacheSettings settings, const SchedulerLimit
   return settings;
 }
 
+// What a client is told of a failure in a step: the cause is for the log.
+absl::Status ErrorOf(const absl::Status& cause) {
+  if (cause.code() != absl::StatusCode::kResourceExhausted) return InternalError();
+  return MakeError(absl::StatusCode::kResourceExhausted,
+                   "The rows that the request reads do not fit the accelerator's memory.",
+                   {.reason = std::string(reason::kKvCapacity)});
+}
+
 }  // namespace
 
 StepLoop::StepLoop(const SchedulerLimits& limits, StepLoopContext context)
@@ -290,7 +298,7 @@ void StepLoop::FailStep(const std::vector<RequestId>& ids, const absl::Status& c
       Erase(sequence);
     } else {
       if (context_.observer != nullptr) context_.observer->OnSequenceFailure(id, cause);
-      Fail(sequence, InternalError());
+      Fail(sequence, ErrorOf(cause));
     }
   }
 }

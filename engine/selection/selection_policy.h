@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/device/device.h"
+#include "engine/ops/score_rows.h"
 #include "engine/selection/digest_maps.h"
 #include "engine/selection/selection.h"
 #include "engine/telemetry/selection_stats.h"
@@ -26,6 +27,7 @@ struct PolicyTraits {
   std::string_view name;
   MiddleRule middle = MiddleRule::kBudget;
   std::optional<DigestForm> digests = std::nullopt;  // compressed keys that it scores
+  ScoreRule score = ScoreRule::kVote;                // what it makes of their products
   bool coarse_to_fine = false;                       // uses their coarse copies
   std::int32_t default_selected = 512;
   std::int32_t default_proximity = 8;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -62,6 +63,13 @@ struct PrefixCacheStats {
   std::int64_t idle_pages = 0;  // of these, held by nobody else
 };
 
+// Where KV pages lie with an accelerator.
+struct DevicePagesSnapshot {
+  std::int64_t pages = 0;       // that fit on it at once
+  std::int64_t pages_used = 0;  // of these, after the last step
+  std::int64_t host_pages = 0;  // that have a place on the host too: all of them, or none
+};
+
 // State of the engine at one moment, for gauges and health.
 struct EngineSnapshot {
   std::int32_t running_requests = 0;
@@ -70,6 +78,7 @@ struct EngineSnapshot {
   std::int64_t kv_pages = 0;
   std::int64_t kv_pages_used = 0;  // by requests: without what only the prefix cache holds
   std::int64_t kv_page_bytes = 0;
+  std::optional<DevicePagesSnapshot> device_pages;  // unset without an accelerator
   PrefixCacheStats prefix_cache;
   absl::Time heartbeat = absl::InfinitePast();       // last turn of the engine thread
   absl::Time step_started = absl::InfiniteFuture();  // of the step that runs, to see a stuck one

@@ -165,6 +165,10 @@ TEST_F(RowOpsGpuTest, SiluMulAndAdd) {
     cuda::AddInPlace(stream(), {.x = out, .y = ToDevice(y), .n = 2 * n});
     for (std::int64_t i = 0; i < 2 * n; ++i) expected[i] += y[i];
     ExpectNear(FromDevice(out, 2 * n), expected);
+
+    cuda::AddToRows(stream(), {.x = out, .y = ToDevice(y), .n_rows = 2, .n = n});
+    for (std::int64_t i = 0; i < 2 * n; ++i) expected[i] += y[i % n];
+    ExpectNear(FromDevice(out, 2 * n), expected);
   }
 }
 

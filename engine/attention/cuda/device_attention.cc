@@ -94,14 +94,10 @@ absl::Status DeviceAttention::Begin(const ModelInput& input,
                                     const DeviceProjections& projections,
                                     StepResult& result) {
   TakeReadPages();
-  slices_.clear();
+  TakeSlices(input, result);
   for (std::size_t i = 0; i < input.sequences.size(); ++i) {
+    if (result.sequences[i].status.ok()) continue;
     const SequenceSlice& slice = input.sequences[i];
-    if (result.sequences[i].status.ok()) {
-      slices_.push_back(RowsOf(shape_.settings, shape_.selection, parts_.maps != nullptr, slice));
-      slices_.back().index = static_cast<std::int32_t>(i);
-      continue;
-    }
     const std::size_t row = static_cast<std::size_t>(shape_.n_heads) * head_dim();
     ThrowIfFailed(FillAsync(*parts_.stream,
                             projections.out + slice.q_begin * row,
@@ -123,6 +119,40 @@ absl::Status DeviceAttention::Begin(const ModelInput& input,
   return absl::OkStatus();
 }
 
+void DeviceAttention::TakeSlices(const ModelInput& input, StepResult& result) {
+  slices_.clear();
+  for (std::size_t i = 0; i < input.sequences.size(); ++i) {
+    if (!result.sequences[i].status.ok()) continue;
+    slices_.push_back(
+        RowsOf(shape_.settings, shape_.selection, parts_.maps != nullptr, input.sequences[i]));
+    slices_.back().index = static_cast<std::int32_t>(i);
+  }
+  RefuseWideReaders(result);
+  std::erase_if(slices_,
+                [&](const SliceRows& rows) { return !result.sequences[rows.index].status.ok(); });
+}
+
+// A request may ask for as many rows as it likes: that must not fail those beside it.
+void DeviceAttention::RefuseWideReaders(StepResult& result) const {
+  if (!parts_.kv->plan().spills) return;
+  std::vector<const SliceRows*> readers;
+  for (const SliceRows& rows : slices_) readers.push_back(&rows);
+  std::stable_sort(readers.begin(), readers.end(), [](const auto* a, const auto* b) {
+    return a->n_chosen < b->n_chosen;
+  });
+  const std::int64_t room = parts_.kv->plan().n_hot_rows;
+  std::int64_t n_rows = 0;
+  for (const SliceRows* rows : readers) {
+    n_rows += rows->n_chosen;
+    if (n_rows <= room) continue;
+    result.sequences[rows->index].status = absl::ResourceExhaustedError(
+        absl::StrCat("a sequence reads ",
+                     rows->n_chosen,
+                     " rows of the middle in one layer; all of a step may fetch ",
+                     room));
+  }
+}
+
 // What the device read in the last step counts as used, before pages have to go.
 void DeviceAttention::TakeReadPages() {
   if (!read_pending_) return;
@@ -133,26 +163,17 @@ void DeviceAttention::TakeReadPages() {
 }
 
 absl::Status DeviceAttention::Hold() {
-  std::int64_t n_chosen = 0;
   std::vector<PageId> held;
   std::vector<PageId> written;
   full_.clear();
   for (const SliceRows& rows : slices_) {
     const SequenceSlice& slice = *rows.slice;
     const RowRange fresh = {slice.kv_len, slice.kv_len + slice.q_len};
-    n_chosen += rows.n_chosen;
     AppendPages(slice, rows.initial, layout_.page_size, held);
     AppendPages(slice, rows.near, layout_.page_size, held);
     AppendPages(slice, fresh, layout_.page_size, written);
     const RowRange whole = {slice.kv_len, fresh.end / layout_.page_size * layout_.page_size};
     AppendPages(slice, whole, layout_.page_size, full_);
-  }
-  if (parts_.kv->plan().spills && n_chosen > parts_.kv->plan().n_hot_rows) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("a step reads ",
-                     n_chosen,
-                     " rows of the middle in one layer and may fetch ",
-                     parts_.kv->plan().n_hot_rows));
   }
   KEYHOLE_RETURN_IF_ERROR(parts_.kv->Hold(held));
   held_ = std::move(held);

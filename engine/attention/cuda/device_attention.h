@@ -60,9 +60,10 @@ class DeviceAttention {
   ~DeviceAttention();
 
   // Plans the step and brings its pages to the device. Sequences whose status in `result` is not OK
-  // get zeros and append nothing. Adds to selected_rows. Errors: RESOURCE_EXHAUSTED where the step
-  // holds more pages, or reads more rows of one layer, than the device has room for; those of
-  // copies. Then the step is over. Where it throws, End(false) is due.
+  // get zeros and append nothing; those that read more rows of one layer than the device has room
+  // for beside the others, who read fewer, become RESOURCE_EXHAUSTED. Adds to selected_rows.
+  // Errors: RESOURCE_EXHAUSTED where the step holds more pages than the device has room for; those
+  // of copies. Then the step is over. Where it throws, End(false) is due.
   absl::Status Begin(const ModelInput& input,
                      const DeviceProjections& projections,
                      StepResult& result);
@@ -100,6 +101,8 @@ class DeviceAttention {
   };
 
   void TakeReadPages();
+  void TakeSlices(const ModelInput& input, StepResult& result);
+  void RefuseWideReaders(StepResult& result) const;
   absl::Status Hold();
   void UploadPageTables();
   void CountRows(StepResult& result) const;

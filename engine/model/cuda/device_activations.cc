@@ -53,6 +53,13 @@ std::size_t CutAll(const ModelConfig& config,
 
 }  // namespace
 
+std::size_t DeviceActivationMemory::Bytes(const ModelConfig& config,
+                                          std::int64_t n,
+                                          std::int64_t n_logits) {
+  DeviceActivations rows;
+  return CutAll(config, Ceil(n), Ceil(n_logits), nullptr, rows);
+}
+
 DeviceActivations DeviceActivationMemory::Rows(std::int64_t n, std::int64_t n_logits) {
   if (n <= n_rows_ && n_logits <= n_logits_) return rows_;
   n_rows_ = std::max(n_rows_, Ceil(n));

@@ -35,6 +35,9 @@ class DeviceActivationMemory {
   DeviceActivationMemory(const Stream& stream, const ModelConfig& config)
       : stream_(stream), config_(config) {}
 
+  // Of steps of so many rows.
+  static std::size_t Bytes(const ModelConfig& config, std::int64_t n, std::int64_t n_logits);
+
   // Valid until the next call. Throws DeviceError.
   DeviceActivations Rows(std::int64_t n, std::int64_t n_logits);
 

@@ -144,6 +144,14 @@ void DeviceLlama::QueueLayer(std::int32_t layer, const StepKey& step) {
   linear_.Run(rows.normed, step.n, weights.qkv.Rows(0, q_size), rows.q);
   linear_.Run(rows.normed, step.n, weights.qkv.Rows(q_size, kv_size), rows.k);
   linear_.Run(rows.normed, step.n, weights.qkv.Rows(q_size + kv_size, kv_size), rows.v);
+  if (weights.q_bias != nullptr) {
+    const auto add = [&](float* x, const float* bias, std::int64_t n) {
+      AddToRows(stream, {.x = x, .y = bias, .n_rows = step.n, .n = n});
+    };
+    add(rows.q, weights.q_bias, q_size);
+    add(rows.k, weights.k_bias, kv_size);
+    add(rows.v, weights.v_bias, kv_size);
+  }
   if (weights.q_norm != nullptr) {
     norm_heads(rows.q, weights.q_norm, config.n_heads);
     norm_heads(rows.k, weights.k_norm, config.n_kv_heads);

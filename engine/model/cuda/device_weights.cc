@@ -57,6 +57,16 @@ class DeviceWeights::Loader {
     return Copy(values.data(), values.size());
   }
 
+  // A value for each row of its matrix, in the same order.
+  absl::StatusOr<const float*> Bias(const std::string& name) {
+    KEYHOLE_ASSIGN_OR_RETURN(const WeightView view, source_.Get(name));
+    std::vector<float> stored(view.n_cols);
+    DequantizeRow(view, 0, stored);
+    std::vector<float> values(stored.size());
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = stored[source_.RowOf(name, i)];
+    return Copy(values.data(), values.size());
+  }
+
   absl::StatusOr<DeviceLayerWeights> Layer(std::int64_t layer) {
     const auto name = [layer](const WeightName& part) { return LayerWeight(layer, part); };
     DeviceLayerWeights weights;
@@ -66,6 +76,11 @@ class DeviceWeights::Loader {
     KEYHOLE_ASSIGN_OR_RETURN(weights.ffn_norm, Vector(name(kFfnNorm)));
     KEYHOLE_ASSIGN_OR_RETURN(weights.gate_up, Matrix({name(kGate), name(kUp)}));
     KEYHOLE_ASSIGN_OR_RETURN(weights.down, Matrix({name(kDown)}));
+    if (source_.config().qkv_bias) {
+      KEYHOLE_ASSIGN_OR_RETURN(weights.q_bias, Bias(name(kQBias)));
+      KEYHOLE_ASSIGN_OR_RETURN(weights.k_bias, Bias(name(kKBias)));
+      KEYHOLE_ASSIGN_OR_RETURN(weights.v_bias, Bias(name(kVBias)));
+    }
     if (!source_.config().qk_norm) return weights;
     KEYHOLE_ASSIGN_OR_RETURN(weights.q_norm, Vector(name(kQNorm)));
     KEYHOLE_ASSIGN_OR_RETURN(weights.k_norm, Vector(name(kKNorm)));
@@ -91,9 +106,6 @@ absl::StatusOr<DeviceWeights> DeviceWeights::Load(const Stream& stream,
                                                   const WeightSource& source,
                                                   std::int64_t n_layers) {
   const ModelConfig& config = source.config();
-  if (config.qkv_bias) {
-    return absl::UnimplementedError("models with biases of q, k and v do not run on the device");
-  }
   DeviceWeights weights;
   Loader loader(stream, source, weights);
   KEYHOLE_ASSIGN_OR_RETURN(weights.embedding_, loader.Matrix({std::string(kTokenEmbedding.name)}));

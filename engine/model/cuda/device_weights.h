@@ -15,7 +15,10 @@ namespace keyhole::cuda {
 struct DeviceLayerWeights {
   const float* attn_norm = nullptr;  // [hidden_size]
   DeviceMatrix qkv;                  // rows of q, then k, then v
-  const float* q_norm = nullptr;     // [head_dim]; null unless config.qk_norm
+  const float* q_bias = nullptr;     // [q_size]; null unless config.qkv_bias
+  const float* k_bias = nullptr;     // [kv_size]
+  const float* v_bias = nullptr;
+  const float* q_norm = nullptr;  // [head_dim]; null unless config.qk_norm
   const float* k_norm = nullptr;
   DeviceMatrix o;
   const float* ffn_norm = nullptr;  // [hidden_size]
@@ -28,7 +31,7 @@ class DeviceWeights {
  public:
   // `n_layers` may be more than the source has: then they are copies of its layers in turn, for
   // benchmarks of a large shape from a small file. Blocks until all is copied. Errors: those of
-  // WeightSource::Get; UNIMPLEMENTED for biases; RESOURCE_EXHAUSTED; others of the device.
+  // WeightSource::Get; RESOURCE_EXHAUSTED; others of the device.
   static absl::StatusOr<DeviceWeights> Load(const Stream& stream,
                                             const WeightSource& source,
                                             std::int64_t n_layers);

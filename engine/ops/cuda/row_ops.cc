@@ -38,6 +38,13 @@ void AddInPlace(const Stream& stream, const AddArgs& args) {
   CheckLaunch(LaunchAdd(args, stream.handle()), kOp);
 }
 
+void AddToRows(const Stream& stream, const AddToRowsArgs& args) {
+  constexpr std::string_view kOp = "cuda AddToRows";
+  CheckOp(args.n_rows >= 0 && args.n >= 0, kOp, "negative sizes");
+  CheckOp(args.n_rows * args.n == 0 || (args.x && args.y), kOp, "null argument");
+  CheckLaunch(LaunchAddToRows(args, stream.handle()), kOp);
+}
+
 void RoundToBf16(const Stream& stream, const RoundArgs& args) {
   constexpr std::string_view kOp = "cuda RoundToBf16";
   CheckOp(args.n >= 0 && (args.n == 0 || (args.x && args.out)), kOp, "null argument");

@@ -13,6 +13,7 @@ void RmsNorm(const Stream& stream, const RmsNormArgs& args);
 void ApplyRope(const Stream& stream, const RopeArgs& args);
 void SiluMul(const Stream& stream, const SiluMulArgs& args);
 void AddInPlace(const Stream& stream, const AddArgs& args);
+void AddToRows(const Stream& stream, const AddToRowsArgs& args);
 
 // Exact: to nearest even, and from the table.
 void RoundToBf16(const Stream& stream, const RoundArgs& args);

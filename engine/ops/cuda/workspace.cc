@@ -24,9 +24,8 @@ T ValueOrThrow(absl::StatusOr<T> value) {
 void Workspace::Grow(Slot& slot, std::size_t bytes) {
   if (!slot.passed.has_value()) slot.passed = ValueOrThrow(Event::Create());
   ThrowIfFailed(slot.passed->Synchronize());
-  if (slot.host.size() >= bytes) return;
+  if (std::min(slot.host.size(), slot.device.size()) >= bytes) return;
   const std::size_t room = std::max(kLeastBytes, bytes + bytes / 2);
-  slot.size = 0;
   slot.host = ValueOrThrow(PinnedBuffer::Allocate(room));
   slot.device = ValueOrThrow(DeviceBuffer::Allocate(stream_, room));
 }
@@ -39,11 +38,12 @@ const void* Workspace::UploadBytes(std::span<const std::byte> bytes) {
   }
   newest_ = (newest_ + 1) % n_slots_;
   Slot& slot = slots_[newest_];
+  slot.size = 0;  // until the copy is queued
   Grow(slot, bytes.size());
   std::copy(bytes.begin(), bytes.end(), slot.host.data());
-  slot.size = bytes.size();
   ThrowIfFailed(CopyAsync(stream_, slot.device.data(), slot.host.data(), bytes.size()));
   ThrowIfFailed(slot.passed->Record(stream_));
+  slot.size = bytes.size();
   ++n_copies_;
   return slot.device.data();
 }

@@ -9,7 +9,7 @@ namespace keyhole {
 absl::StatusOr<std::unique_ptr<SelectionPolicy>> MakeEsaPolicy(const PolicyParts& parts) {
   KEYHOLE_ASSIGN_OR_RETURN(
       auto scorer,
-      DigestScorer::Create(parts, {.form = DigestForm::kPerKvHead, .score = ScoreRule::kVote}));
+      DigestScorer::Create(parts, {.form = DigestForm::kPerKvHead, .score = kEsaTraits.score}));
   return MakeStagedPolicy(kEsaTraits, parts, std::move(scorer));
 }
 

@@ -9,7 +9,8 @@ namespace keyhole {
 absl::StatusOr<std::unique_ptr<SelectionPolicy>> MakeEsaIndividualPolicy(const PolicyParts& parts) {
   KEYHOLE_ASSIGN_OR_RETURN(
       auto scorer,
-      DigestScorer::Create(parts, {.form = DigestForm::kPerKvHead, .score = ScoreRule::kShift}));
+      DigestScorer::Create(parts,
+                           {.form = DigestForm::kPerKvHead, .score = kEsaIndividualTraits.score}));
   return MakeStagedPolicy(kEsaIndividualTraits, parts, std::move(scorer));
 }
 

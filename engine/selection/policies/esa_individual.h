@@ -11,6 +11,7 @@ namespace keyhole {
 
 constexpr PolicyTraits kEsaIndividualTraits = {.name = "esa-individual",
                                                .digests = DigestForm::kPerKvHead,
+                                               .score = ScoreRule::kShift,
                                                .default_selected = 1024,
                                                .default_proximity = 3};
 

@@ -9,7 +9,8 @@ namespace keyhole {
 absl::StatusOr<std::unique_ptr<SelectionPolicy>> MakeEsaPaperPolicy(const PolicyParts& parts) {
   KEYHOLE_ASSIGN_OR_RETURN(
       auto scorer,
-      DigestScorer::Create(parts, {.form = DigestForm::kConcatenated, .score = ScoreRule::kShift}));
+      DigestScorer::Create(parts,
+                           {.form = DigestForm::kConcatenated, .score = kEsaPaperTraits.score}));
   return MakeStagedPolicy(kEsaPaperTraits, parts, std::move(scorer));
 }
 

@@ -11,6 +11,7 @@ namespace keyhole {
 
 constexpr PolicyTraits kEsaPaperTraits = {.name = "esa-paper",
                                           .digests = DigestForm::kConcatenated,
+                                          .score = ScoreRule::kShift,
                                           .default_selected = 2048,
                                           .default_proximity = 3};
 

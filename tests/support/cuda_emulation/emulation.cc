@@ -75,7 +75,7 @@ struct Machine {
   Order order = Order::kForward;
   std::mt19937 random{1};
   std::int64_t n_launches = 0;
-  int failures[4][2] = {};
+  Failures failures[kCalls] = {};
 };
 
 Machine machine;
@@ -234,15 +234,16 @@ void WaitForCopies(int later) {
   }
 }
 
-void FailCall(Call call, int error, int after) {
-  machine.failures[static_cast<int>(call)][0] = error;
-  machine.failures[static_cast<int>(call)][1] = after;
+void FailCalls(Call call, const Failures& failures) {
+  machine.failures[static_cast<int>(call)] = failures;
 }
 
 int TakeFailure(Call call) {
-  int(&failure)[2] = machine.failures[static_cast<int>(call)];
-  if (failure[0] == 0 || failure[1]-- > 0) return 0;
-  return std::exchange(failure[0], 0);
+  Failures& failures = machine.failures[static_cast<int>(call)];
+  if (failures.count == 0 || failures.after-- > 0) return 0;
+  --failures.count;
+  failures.after = 0;
+  return failures.error;
 }
 
 unsigned Lane() { return machine.running->index % kLanes; }

@@ -47,9 +47,17 @@ void StartCopy(void* to, const void* from, std::size_t size);
 void CommitCopies();
 void WaitForCopies(int later);
 
-// The call to the runtime after the next `after` ones of its kind answers `error`.
-enum class Call { kMalloc, kHostAlloc, kLaunch, kSynchronize };
-void FailCall(Call call, int error, int after = 0);
+// The calls to the runtime after the next `after` ones of their kind answer `error`, `count` of
+// them. REQUIRES: nothing runs meanwhile.
+enum class Call { kMalloc, kHostAlloc, kLaunch, kSynchronize, kCopy };
+constexpr int kCalls = 5;
+struct Failures {
+  int error = 0;
+  int after = 0;
+  int count = 0;
+};
+void FailCalls(Call call, const Failures& failures);
+inline void FailCall(Call call, int error, int after = 0) { FailCalls(call, {error, after, 1}); }
 int TakeFailure(Call call);  // for the runtime; 0: none
 
 unsigned Lane();

@@ -136,6 +136,7 @@ cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream)
 cudaError_t cudaFreeAsync(void* data, cudaStream_t) { return Give(data); }
 cudaError_t cudaMemcpyAsync(
     void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+  if (const cudaError_t failure = Failure(Call::kCopy); failure != cudaSuccess) return failure;
   return Queue(stream, [=] { std::memmove(to, from, bytes); });
 }
 cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "tests/support/recording_sink.h"
+#include "tests/support/answer.h"
 
 namespace keyhole {
 namespace {
@@ -61,34 +61,6 @@ Request MakeRequest(std::int32_t prompt_len, const Case& wanted) {
   return request;
 }
 
-// Every number that an answer gives.
-struct Answer {
-  std::int32_t cached_tokens = 0;
-  std::vector<std::pair<TokenId, float>> values;
-};
-
-Answer Ask(Engine& engine, const Request& request) {
-  auto recording = std::make_shared<testing::Recording>();
-  const auto id = engine.Submit(request, std::make_unique<testing::RecordingSink>(recording));
-  EXPECT_TRUE(id.ok()) << id.status();
-  EXPECT_TRUE(recording->WaitForEnd());
-  const testing::Recording::Events events = recording->events();
-  EXPECT_TRUE(events.finished) << events.failed.value_or(absl::OkStatus());
-  Answer answer;
-  if (!events.finished) return answer;
-  answer.cached_tokens = events.finished->cached_prompt_tokens;
-  EXPECT_EQ(events.started->cached_prompt_tokens, answer.cached_tokens);
-  for (const ChunkEvent& chunk : events.chunks) {
-    for (const auto* infos : {&chunk.prompt_logprobs, &chunk.logprobs}) {
-      for (const TokenInfo& info : *infos) {
-        answer.values.emplace_back(info.chosen.token, info.chosen.logprob);
-        for (const TokenLogprob& top : info.top) answer.values.emplace_back(top.token, top.logprob);
-      }
-    }
-  }
-  return answer;
-}
-
 // Each request in an engine without a cache against one whose cache the cases before it filled.
 void ExpectSameBits(PositionMode positions, const std::vector<Case>& cases) {
   auto cold = Engine::Create(Config(positions, 0), nullptr);
@@ -97,8 +69,9 @@ void ExpectSameBits(PositionMode positions, const std::vector<Case>& cases) {
   ASSERT_TRUE(warm.ok()) << warm.status();
   for (std::size_t i = 0; i < cases.size(); ++i) {
     const Request request = MakeRequest(PromptLen(positions), cases[i]);
-    const Answer expected = Ask(**cold, request);
-    const Answer answer = Ask(**warm, request);
+    const testing::Answer expected = testing::Ask(**cold, request);
+    const testing::Answer answer = testing::Ask(**warm, request);
+    EXPECT_TRUE(expected.status.ok() && answer.status.ok()) << expected.status << answer.status;
     EXPECT_EQ(expected.cached_tokens, 0);
     EXPECT_EQ(answer.cached_tokens, cases[i].cached_tokens) << "case " << i;
     EXPECT_EQ(answer.values.size(), (12 + 4) * 9);

@@ -50,11 +50,26 @@ TEST(EngineConfigTest, ErrorsNameTheSettingOfRanks) {
   EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.timeout"));
 }
 
+TEST(EngineConfigTest, SettingsOfTheAcceleratorNeedOne) {
+  EngineConfig config;
+  config.device.residency = Residency::kDevice;
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("device.compute cuda"));
+  config.device.compute = ComputeDevice::kCuda;
+  EXPECT_TRUE(Validate(config).ok());
+  config.tensor_parallel.size = 2;
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.size"));
+  config.tensor_parallel.size = 1;
+  config.model.weights = WeightMode::kF32;
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("model.weights f32"));
+}
+
 TEST(EngineConfigTest, DescribesEverySetting) {
   const auto lines = Describe(EngineConfig{});
   EXPECT_THAT(lines, Contains("scheduler.chunk_size = 512"));
   EXPECT_THAT(lines, Contains("selection.policy = esa"));
   EXPECT_THAT(lines, Contains("model.weights = auto"));
+  EXPECT_THAT(lines, Contains("device.compute = cpu"));
+  EXPECT_THAT(lines, Contains("device.residency = auto"));
 }
 
 TEST(EngineConfigTest, ContextDefaultsToTheTrainedLength) {

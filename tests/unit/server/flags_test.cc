@@ -67,6 +67,23 @@ TEST(FlagsTest, EveryFlagArrives) {
   EXPECT_EQ(flags.config.metrics_listen, "0.0.0.0:2");
 }
 
+TEST(FlagsTest, FlagsOfTheAcceleratorArrive) {
+  EXPECT_EQ(Parse({"--model", "m"}).config.engine.device.compute, ComputeDevice::kCpu);
+  const ParsedFlags flags = Parse({"--model",
+                                   "m",
+                                   "--device",
+                                   "cuda",
+                                   "--kv-residency",
+                                   "host",
+                                   "--device-kv-memory",
+                                   "20GiB"});
+  ASSERT_TRUE(flags.serve);
+  const DeviceSettings& device = flags.config.engine.device;
+  EXPECT_EQ(device.compute, ComputeDevice::kCuda);
+  EXPECT_EQ(device.residency, Residency::kHost);
+  EXPECT_EQ(device.kv_memory_bytes, std::int64_t{20} << 30);
+}
+
 class WrongFlagsTest : public ::testing::TestWithParam<std::vector<const char*>> {};
 
 TEST_P(WrongFlagsTest, OneLineAndExitCodeTwo) {
@@ -82,23 +99,29 @@ TEST_P(WrongFlagsTest, OneLineAndExitCodeTwo) {
 INSTANTIATE_TEST_SUITE_P(
     All,
     WrongFlagsTest,
-    ::testing::Values(std::vector<const char*>{},
-                      std::vector<const char*>{"--model"},
-                      std::vector<const char*>{"--model", "m", "--nonsense", "1"},
-                      std::vector<const char*>{"--model", "m", "--weights", "int3"},
-                      std::vector<const char*>{"--model", "m", "--kv-memory", "8 apples"},
-                      std::vector<const char*>{"--model", "m", "--prefix-cache", "some"},
-                      std::vector<const char*>{"--model", "m", "--threads", "-1"},
-                      std::vector<const char*>{"--model", "m", "--chunk-size", "65"},
-                      std::vector<const char*>{"--model", "m", "--rope-scaling", "yarn"},
-                      std::vector<const char*>{"--model", "m", "--rope-scaling", "yarn:0.5"},
-                      std::vector<const char*>{"--model", "m", "--rope-scaling", "magic:2"},
-                      std::vector<const char*>{"--model", "m", "--listen", "nowhere"},
-                      std::vector<const char*>{"--model", "m", "--log-level", "loud"},
-                      std::vector<const char*>{"--model", "m", "--drain-timeout", "0"},
-                      std::vector<const char*>{"--model", "m", "--drain-timeout", "nan"},
-                      std::vector<const char*>{"--model", "m", "--tls-cert", "c.pem"},
-                      std::vector<const char*>{"--model", "m", "--config", "/nonexistent/file"}));
+    ::testing::Values(
+        std::vector<const char*>{},
+        std::vector<const char*>{"--model"},
+        std::vector<const char*>{"--model", "m", "--nonsense", "1"},
+        std::vector<const char*>{"--model", "m", "--weights", "int3"},
+        std::vector<const char*>{"--model", "m", "--kv-memory", "8 apples"},
+        std::vector<const char*>{"--model", "m", "--device", "tpu"},
+        std::vector<const char*>{"--model", "m", "--kv-residency", "host"},
+        std::vector<const char*>{"--model", "m", "--device-kv-memory", "1GiB"},
+        std::vector<const char*>{"--model", "m", "--device", "cuda", "--kv-residency", "disk"},
+        std::vector<const char*>{"--model", "m", "--device", "cuda", "--weights", "int8"},
+        std::vector<const char*>{"--model", "m", "--prefix-cache", "some"},
+        std::vector<const char*>{"--model", "m", "--threads", "-1"},
+        std::vector<const char*>{"--model", "m", "--chunk-size", "65"},
+        std::vector<const char*>{"--model", "m", "--rope-scaling", "yarn"},
+        std::vector<const char*>{"--model", "m", "--rope-scaling", "yarn:0.5"},
+        std::vector<const char*>{"--model", "m", "--rope-scaling", "magic:2"},
+        std::vector<const char*>{"--model", "m", "--listen", "nowhere"},
+        std::vector<const char*>{"--model", "m", "--log-level", "loud"},
+        std::vector<const char*>{"--model", "m", "--drain-timeout", "0"},
+        std::vector<const char*>{"--model", "m", "--drain-timeout", "nan"},
+        std::vector<const char*>{"--model", "m", "--tls-cert", "c.pem"},
+        std::vector<const char*>{"--model", "m", "--config", "/nonexistent/file"}));
 
 class ConfigFileTest : public ::testing::Test {
  protected:

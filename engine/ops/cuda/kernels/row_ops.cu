@@ -67,6 +67,11 @@ __global__ void __launch_bounds__(kThreads) AddKernel(AddArgs args) {
   if (index < args.n) args.x[index] += args.y[index];
 }
 
+__global__ void __launch_bounds__(kThreads) AddToRowsKernel(AddToRowsArgs args) {
+  const std::int64_t index = Index();
+  if (index < args.n_rows * args.n) args.x[index] += args.y[index % args.n];
+}
+
 __global__ void __launch_bounds__(kThreads) RoundKernel(RoundArgs args) {
   const std::int64_t index = Index();
   if (index < args.n) args.out[index] = static_cast<std::uint16_t>(FloatToBf16(args.x[index]));
@@ -104,6 +109,12 @@ cudaError_t LaunchSiluMul(const SiluMulArgs& args, cudaStream_t stream) {
 cudaError_t LaunchAdd(const AddArgs& args, cudaStream_t stream) {
   if (args.n == 0) return cudaSuccess;
   return Launch(AddKernel, dim3(Blocks(args.n)), kThreads, stream, args);
+}
+
+cudaError_t LaunchAddToRows(const AddToRowsArgs& args, cudaStream_t stream) {
+  const std::int64_t n = args.n_rows * args.n;
+  if (n == 0) return cudaSuccess;
+  return Launch(AddToRowsKernel, dim3(Blocks(n)), kThreads, stream, args);
 }
 
 cudaError_t LaunchRound(const RoundArgs& args, cudaStream_t stream) {

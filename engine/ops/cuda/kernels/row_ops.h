@@ -45,6 +45,14 @@ struct AddArgs {
   std::int64_t n = 0;
 };
 
+// The same for every row, as of a bias.
+struct AddToRowsArgs {
+  float* x = nullptr;  // [n_rows, n], += y
+  const float* y = nullptr;  // [n]
+  std::int64_t n_rows = 0;
+  std::int64_t n = 0;
+};
+
 struct RoundArgs {
   const float* x = nullptr;  // [n]
   std::uint16_t* out = nullptr;
@@ -65,6 +73,7 @@ cudaError_t LaunchRmsNorm(const RmsNormArgs& args, cudaStream_t stream);
 cudaError_t LaunchRope(const RopeArgs& args, cudaStream_t stream);
 cudaError_t LaunchSiluMul(const SiluMulArgs& args, cudaStream_t stream);
 cudaError_t LaunchAdd(const AddArgs& args, cudaStream_t stream);
+cudaError_t LaunchAddToRows(const AddToRowsArgs& args, cudaStream_t stream);
 cudaError_t LaunchRound(const RoundArgs& args, cudaStream_t stream);
 cudaError_t LaunchLookup(const LookupArgs& args, cudaStream_t stream);
 

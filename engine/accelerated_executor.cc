@@ -1,0 +1,108 @@
+#include "engine/accelerated_executor.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/device/device.h"
+#include "engine/model/accelerator_model.h"
+#include "engine/model/host_logits_model.h"
+#include "engine/runtime/available_memory.h"
+#include "engine/runtime/model_executor.h"
+#include "engine/selection_setup.h"
+#include "engine/status_macros.h"
+
+namespace keyhole {
+namespace {
+
+class AcceleratedExecutor final : public StepExecutor {
+ public:
+  AcceleratedExecutor(int n_threads,
+                      const ModelConfig& config,
+                      std::unique_ptr<AcceleratorModel> model,
+                      std::vector<TokenId> end_tokens)
+      : accelerator_(*model),
+        host_(n_threads),
+        executor_(std::make_unique<HostLogitsModel>(config, std::move(model)),
+                  &host_,
+                  std::move(end_tokens)) {}
+
+  absl::StatusOr<StepResult> Run(const ModelInput& input) override { return executor_.Run(input); }
+  absl::Status health() const override { return accelerator_.health(); }
+  void Discard(PageId page) override { accelerator_.Discard(page); }
+  AcceleratorPages pages() const { return accelerator_.pages(); }
+
+ private:
+  AcceleratorModel& accelerator_;  // of executor_
+  Device host_;                    // samples
+  ModelExecutor executor_;
+};
+
+absl::StatusOr<std::int64_t> HostBytes(const EngineConfig& config) {
+  if (config.device.residency == Residency::kDevice) return 0;
+  if (config.kv.memory_bytes > 0) return config.kv.memory_bytes;
+  KEYHOLE_ASSIGN_OR_RETURN(const std::int64_t available, AvailableMemory());
+  return available / 2;
+}
+
+absl::StatusOr<AcceleratorSettings> SettingsOf(const EngineConfig& config,
+                                               const ModelPlan& plan,
+                                               std::int64_t max_context) {
+  AcceleratorSettings settings;
+  settings.kv = config.kv.type;
+  settings.page_size = config.kv.page_size;
+  settings.max_context = max_context;
+  settings.rope_positions = RopePositions(plan.attention, plan.policy, max_context);
+  settings.max_running = config.scheduler.max_running;
+  settings.max_logits = config.scheduler.max_running +
+                        std::min(config.scheduler.chunk_size, config.scheduler.max_prompt_logprobs);
+  KEYHOLE_ASSIGN_OR_RETURN(settings.host_bytes, HostBytes(config));
+  settings.device_bytes = static_cast<std::size_t>(config.device.kv_memory_bytes);
+  settings.residency = config.device.residency;
+  settings.attention = plan.attention;
+  settings.policy = plan.traits;
+  settings.selection = plan.policy;
+  return settings;
+}
+
+void WarnOfFewPages(const AcceleratorPages& pages,
+                    std::int32_t page_size,
+                    std::int32_t max_context,
+                    EngineObserver* observer) {
+  const std::int64_t tokens = std::int64_t{pages.n_pages} * page_size;
+  if (tokens >= max_context || observer == nullptr) return;
+  observer->OnWarning(absl::StrCat("KV memory holds ",
+                                   tokens,
+                                   " tokens, less than one request of the full context of ",
+                                   max_context));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StepExecutor>> LoadAcceleratedExecutor(const EngineConfig& config,
+                                                                      ModelPlan plan,
+                                                                      EngineDependencies& parts) {
+  KEYHOLE_ASSIGN_OR_RETURN(const AcceleratorSettings settings,
+                           SettingsOf(config, plan, parts.model.max_context));
+  KEYHOLE_ASSIGN_OR_RETURN(std::unique_ptr<AcceleratorModel> model,
+                           LoadAcceleratorModel(*plan.source, settings));
+  const AcceleratorPages pages = model->pages();
+  WarnOfFewPages(pages, config.kv.page_size, parts.model.max_context, parts.observer);
+  parts.n_pages = pages.n_pages;
+  parts.page_bytes = pages.page_bytes;
+  auto executor = std::make_unique<AcceleratedExecutor>(
+      config.threads, plan.source->config(), std::move(model), parts.tokenizer->end_tokens());
+  parts.device_pages = [owner = executor.get()] {
+    const AcceleratorPages now = owner->pages();
+    DevicePagesSnapshot snapshot;
+    snapshot.pages = now.n_device_pages;
+    snapshot.pages_used = now.n_on_device;
+    snapshot.host_pages = now.n_host_pages;
+    return snapshot;
+  };
+  return executor;
+}
+
+}  // namespace keyhole

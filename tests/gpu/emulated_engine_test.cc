@@ -1,0 +1,71 @@
+// An engine whose accelerator fails now and then, which only an emulated one does when asked to.
+#include <cuda_runtime_api.h>
+
+#include "engine/request/error.h"
+#include "tests/gpu/engine_harness.h"
+#include "tests/support/cuda_emulation/emulation.h"
+
+namespace keyhole {
+namespace {
+
+using cuda_emulation::Call;
+using cuda_emulation::FailCalls;
+using testing::Answer;
+using testing::Ask;
+
+constexpr EngineCase kCase = {.residency = Residency::kAuto, .spills = true};
+
+class EmulatedEngineTest : public ::testing::Test {
+ protected:
+  void TearDown() override {
+    for (const Call call : {Call::kMalloc, Call::kLaunch, Call::kCopy, Call::kSynchronize}) {
+      FailCalls(call, {});
+    }
+  }
+};
+
+TEST_F(EmulatedEngineTest, AStepWhoseCopyFailsIsRunAgain) {
+  const auto expected = AskAll(*MakeCaseEngine(kCase), 1);
+  struct Failure {
+    Call call;
+    int after;
+  };
+  for (const Failure& failure :
+       {Failure{Call::kCopy, 0}, {Call::kCopy, 90}, {Call::kLaunch, 300}}) {
+    const std::unique_ptr<Engine> engine = MakeCaseEngine(kCase);
+    ASSERT_NE(engine, nullptr);
+    FailCalls(failure.call, {.error = cudaErrorInvalidValue, .after = failure.after, .count = 1});
+    EXPECT_EQ(AskAll(*engine, 1), expected) << "after " << failure.after;
+  }
+}
+
+TEST_F(EmulatedEngineTest, CopiesThatFailAgainFailTheirRequestsAndNoOthers) {
+  const auto expected = AskAll(*MakeCaseEngine(kCase), 1);
+  const std::unique_ptr<Engine> engine = MakeCaseEngine(kCase);
+  ASSERT_NE(engine, nullptr);
+  FailCalls(Call::kCopy, {.error = cudaErrorInvalidValue, .after = 60, .count = 1000});
+  const Answer failed = Ask(*engine, EngineRequest(5));
+  EXPECT_EQ(failed.status.code(), absl::StatusCode::kInternal) << failed.status;
+  FailCalls(Call::kCopy, {});
+  EXPECT_EQ(AskAll(*engine, 1), expected);
+  EXPECT_TRUE(PagesAreFree(*engine));
+}
+
+TEST_F(EmulatedEngineTest, ShortMemoryOfTheDeviceLeavesTheEngineServing) {
+  const std::unique_ptr<Engine> engine = MakeCaseEngine(kCase);
+  ASSERT_NE(engine, nullptr);
+  FailCalls(Call::kMalloc, {.error = cudaErrorMemoryAllocation, .after = 0, .count = 1});
+  const Answer failed = Ask(*engine, EngineRequest(0));
+  EXPECT_EQ(failed.status.code(), absl::StatusCode::kResourceExhausted) << failed.status;
+  EXPECT_EQ(GetErrorDetail(failed.status).reason, reason::kKvCapacity);
+  EXPECT_TRUE(Ask(*engine, EngineRequest(0)).status.ok());
+}
+
+TEST_F(EmulatedEngineTest, WeightsThatDoNotFitAreRefused) {
+  FailCalls(Call::kMalloc, {.error = cudaErrorMemoryAllocation, .after = 3, .count = 1});
+  EXPECT_EQ(Engine::Create(ConfigOf(kCase), nullptr).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace keyhole
