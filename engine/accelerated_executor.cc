@@ -1,6 +1,7 @@
 #include "engine/accelerated_executor.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -47,7 +48,7 @@ absl::StatusOr<std::int64_t> HostBytes(const EngineConfig& config) {
 }
 
 absl::StatusOr<AcceleratorSettings> SettingsOf(const EngineConfig& config,
-                                               const AcceleratedPlan& plan,
+                                               const ModelPlan& plan,
                                                std::int64_t max_context) {
   AcceleratorSettings settings;
   settings.kv = config.kv.type;
@@ -89,7 +90,7 @@ void TellOfPages(const AcceleratorPages& pages,
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<StepExecutor>> LoadAcceleratedExecutor(const EngineConfig& config,
-                                                                      AcceleratedPlan plan,
+                                                                      ModelPlan plan,
                                                                       EngineDependencies& parts) {
   KEYHOLE_ASSIGN_OR_RETURN(const AcceleratorSettings settings,
                            SettingsOf(config, plan, parts.model.max_context));

@@ -40,8 +40,10 @@ struct ModelInfo {
 // and the destructor.
 class Engine {
  public:
-  // Loads the model. Errors: INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED from the model file;
-  // RESOURCE_EXHAUSTED where memory is short. `observer` may be null and must outlive the engine.
+  // Loads the model, with the other ranks where it is tensor-parallel (worker.h). Errors:
+  // INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED from the model file; RESOURCE_EXHAUSTED where memory
+  // is short; UNAVAILABLE where a rank is missing. `observer` may be null and must outlive the
+  // engine.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineConfig& config,
                                                         EngineObserver* observer);
   virtual ~Engine() = default;
@@ -62,6 +64,10 @@ class Engine {
 
   // Waits until no request is left. Returns whether that came before `deadline`.
   virtual bool WaitIdle(absl::Time deadline) = 0;
+
+  // Lets other processes that work for this engine go. Call it when no request is left and none can
+  // come.
+  virtual void Close() {}
 
   virtual EngineSnapshot Snapshot() const = 0;
   virtual const ModelInfo& model() const = 0;

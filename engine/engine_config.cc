@@ -4,6 +4,7 @@
 #include <limits>
 #include <string_view>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/kv/digest_layout.h"
 #include "engine/status_macros.h"
@@ -105,6 +106,34 @@ void DescribeScheduler(const SchedulerSettings& scheduler, std::vector<std::stri
   lines.push_back(Line("scheduler.max_prompt_logprobs", scheduler.max_prompt_logprobs));
 }
 
+void DescribeTensorParallel(const TensorParallelSettings& settings,
+                            std::vector<std::string>& lines) {
+  lines.push_back(Line("tensor_parallel.size", settings.size));
+  if (settings.size == 1) return;
+  lines.push_back(Line("tensor_parallel.rank", settings.rank));
+  lines.push_back(Line("tensor_parallel.address", std::string_view(settings.address)));
+  lines.push_back(Line("tensor_parallel.timeout", absl::FormatDuration(settings.timeout)));
+  lines.push_back(
+      Line("tensor_parallel.start_timeout", absl::FormatDuration(settings.start_timeout)));
+}
+
+absl::Status Validate(const TensorParallelSettings& settings) {
+  const std::size_t colon = settings.address.rfind(':');
+  std::int32_t port = 0;
+  if (colon == std::string::npos || colon == 0 ||
+      !absl::SimpleAtoi(settings.address.substr(colon + 1), &port) || port < 1 || port > 65535) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor_parallel.address is HOST:PORT, not '", settings.address, "'"));
+  }
+  for (const absl::Duration time : {settings.timeout, settings.start_timeout}) {
+    if (time < absl::Milliseconds(1) || time > absl::Hours(24)) {
+      return absl::InvalidArgumentError(
+          "tensor_parallel.timeout and start_timeout are from 1 ms to 24 hours");
+    }
+  }
+  return absl::OkStatus();
+}
+
 void DescribeDevice(const DeviceSettings& device, std::vector<std::string>& lines) {
   const bool cuda = device.compute == ComputeDevice::kCuda;
   lines.push_back(Line("device.compute", std::string_view(cuda ? "cuda" : "cpu")));
@@ -120,6 +149,10 @@ absl::Status CheckDevice(const EngineConfig& config) {
     }
     return absl::InvalidArgumentError(
         "device.residency and device.kv_memory_bytes are settings of device.compute cuda");
+  }
+  if (config.tensor_parallel.size > 1) {
+    return absl::InvalidArgumentError(
+        "tensor_parallel.size above 1 with device.compute cuda is not supported");
   }
   const WeightMode weights = config.model.weights;
   if (weights == WeightMode::kAuto || weights == WeightMode::kBF16) return absl::OkStatus();
@@ -161,6 +194,8 @@ absl::Status Validate(const EngineConfig& config) {
       {"scheduler.max_prompt_logprobs", scheduler.max_prompt_logprobs, 0, 1 << 20},
       {"device.kv_memory_bytes", config.device.kv_memory_bytes, 0, kMaxBytes},
       {"trace.steps", config.trace.steps, 1, kMaxTokens},
+      {"tensor_parallel.size", config.tensor_parallel.size, 1, 64},
+      {"tensor_parallel.rank", config.tensor_parallel.rank, 0, config.tensor_parallel.size - 1},
       {"threads", config.threads, 0, 4096},
       {"text_workers", config.text_workers, 1, 64},
   };
@@ -175,6 +210,7 @@ absl::Status Validate(const EngineConfig& config) {
     return absl::InvalidArgumentError(absl::StrCat(
         "selection.coarse_dims ", config.selection.coarse_dims, " is not a multiple of 8"));
   }
+  KEYHOLE_RETURN_IF_ERROR(Validate(config.tensor_parallel));
   if (scheduler.max_queued_tokens < scheduler.max_context) {
     return absl::InvalidArgumentError(absl::StrCat("scheduler.max_queued_tokens ",
                                                    scheduler.max_queued_tokens,
@@ -197,6 +233,7 @@ std::vector<std::string> Describe(const EngineConfig& config) {
   DescribeDevice(config.device, lines);
   lines.push_back(Line("trace.path", std::string_view(config.trace.path)));
   lines.push_back(Line("trace.steps", config.trace.steps));
+  DescribeTensorParallel(config.tensor_parallel, lines);
   lines.push_back(Line("threads", config.threads));
   lines.push_back(Line("text_workers", config.text_workers));
   return lines;

@@ -90,6 +90,15 @@ struct TraceSettings {
   std::int64_t steps = 1000;
 };
 
+// Several processes, each with a part of every layer's heads and weights.
+struct TensorParallelSettings {
+  std::int32_t size = 1;  // processes that share the model; 1: this one has all of it
+  std::int32_t rank = 0;  // of this process; 0 schedules and serves, the others work for it
+  std::string address = "127.0.0.1:8481";            // HOST:PORT where rank 0 waits for the others
+  absl::Duration timeout = absl::Seconds(60);        // of one exchange of a running group
+  absl::Duration start_timeout = absl::Minutes(10);  // until all ranks have come and are loaded
+};
+
 struct EngineConfig {
   ModelSettings model;
   KvSettings kv;
@@ -97,6 +106,7 @@ struct EngineConfig {
   SchedulerSettings scheduler;
   DeviceSettings device;
   TraceSettings trace;
+  TensorParallelSettings tensor_parallel;
   std::int32_t threads = 0;       // compute threads; 0: all cores
   std::int32_t text_workers = 2;  // with two or more, a long prompt does not hold up answers
 };

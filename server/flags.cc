@@ -25,6 +25,8 @@ struct RawFlags {
   double slow_reader_timeout = 0;
   double slow_request = 0;
   double heartbeat_timeout = 0;
+  double tensor_parallel_timeout = 0;
+  double tensor_parallel_start_timeout = 0;
 };
 
 template <typename Enum>
@@ -155,7 +157,7 @@ void AddSelectionFlags(CLI::App* app, SelectionSettings* selection, RawFlags* ra
   app->add_option(
          "--coarse-dims",
          selection->coarse_dims,
-         "Dimensions of a compressed key kept a second time, in 4 bits, to rank blocks of 16 "
+         "Dimensions of a compressed key kept a second time, in few bits, to rank blocks of 16 "
          "tokens; the best blocks' tokens are scored by all (0: every token is)")
       ->group(kGroup);
   app->add_option("--fine-rows", selection->fine_rows, "Tokens of these best blocks, at least")
@@ -182,6 +184,30 @@ void AddSelectionFlags(CLI::App* app, SelectionSettings* selection, RawFlags* ra
                   raw->positions,
                   "auto, native or rectified; auto: native up to the trained length")
       ->check(CLI::IsMember({"auto", "native", "rectified"}))
+      ->group(kGroup);
+}
+
+void AddTensorParallelFlags(CLI::App* app, TensorParallelSettings* settings, RawFlags* raw) {
+  constexpr const char* kGroup = "Tensor parallelism";
+  app->add_option("--tensor-parallel-size",
+                  settings->size,
+                  "Processes that share the model; start one for each rank, with the same settings")
+      ->group(kGroup);
+  app->add_option("--tensor-parallel-rank",
+                  settings->rank,
+                  "Of this process; 0 serves, the others work for it and open no port")
+      ->group(kGroup);
+  app->add_option("--tensor-parallel-address",
+                  settings->address,
+                  "HOST:PORT of rank 0 for the others; nobody else must reach it")
+      ->group(kGroup);
+  app->add_option("--tensor-parallel-timeout",
+                  raw->tensor_parallel_timeout,
+                  "Seconds after which a rank that does not answer counts as dead")
+      ->group(kGroup);
+  app->add_option("--tensor-parallel-start-timeout",
+                  raw->tensor_parallel_start_timeout,
+                  "Seconds that ranks wait for one another while they start")
       ->group(kGroup);
 }
 
@@ -254,6 +280,9 @@ absl::Status ApplyRawFlags(const RawFlags& raw, ServerConfig* config) {
   config->stream.stall = absl::Seconds(raw.slow_reader_timeout);
   config->slow_request = absl::Seconds(raw.slow_request);
   config->heartbeat_timeout = absl::Seconds(raw.heartbeat_timeout);
+  TensorParallelSettings& ranks = config->engine.tensor_parallel;
+  ranks.timeout = absl::Seconds(raw.tensor_parallel_timeout);
+  ranks.start_timeout = absl::Seconds(raw.tensor_parallel_start_timeout);
   config->reflection = raw.reflection == "on";
   if (raw.positions == "native") config->engine.selection.positions = PositionMode::kNative;
   if (raw.positions == "rectified") config->engine.selection.positions = PositionMode::kRectified;
@@ -283,6 +312,9 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   raw.slow_reader_timeout = absl::ToDoubleSeconds(config.stream.stall);
   raw.slow_request = absl::ToDoubleSeconds(config.slow_request);
   raw.heartbeat_timeout = absl::ToDoubleSeconds(config.heartbeat_timeout);
+  const TensorParallelSettings& ranks = config.engine.tensor_parallel;
+  raw.tensor_parallel_timeout = absl::ToDoubleSeconds(ranks.timeout);
+  raw.tensor_parallel_start_timeout = absl::ToDoubleSeconds(ranks.start_timeout);
   CLI::App app("Keyhole: a gRPC service for long-context language models", "keyhole-server");
   app.option_defaults()->always_capture_default()->multi_option_policy(
       CLI::MultiOptionPolicy::TakeLast);
@@ -290,6 +322,7 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   AddContextFlags(&app, &config.engine);
   AddDeviceFlags(&app, &config.engine.device);
   AddSelectionFlags(&app, &config.engine.selection, &raw);
+  AddTensorParallelFlags(&app, &config.engine.tensor_parallel, &raw);
   AddServiceFlags(&app, &config, &raw);
   app.set_config("--config", "", "File with lines NAME = VALUE, names as here without the dashes");
   app.allow_config_extras(CLI::config_extras_mode::error);

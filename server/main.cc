@@ -1,16 +1,18 @@
-// keyhole-server: flags -> settings -> engine -> serve -> drain.
+// keyhole-server: flags -> settings -> engine -> serve -> drain; or, for a rank above 0, -> work.
 #include <unistd.h>
 
 #include <string>
 
 #include "absl/strings/str_split.h"
 #include "engine/engine.h"
+#include "engine/worker.h"
 #include "google/protobuf/stubs/logging.h"
 #include "nlohmann/json.hpp"
 #include "server/flags.h"
 #include "server/log.h"
 #include "server/server.h"
 #include "server/signals.h"
+#include "server/worker_log.h"
 
 namespace keyhole {
 namespace {
@@ -38,9 +40,28 @@ int Serve(const ServerConfig& config, Signals* signals) {
     log->Error("cannot_start", {{"cause", std::string(status.message())}});
   } else {
     status = server->Run();
-    if (!status.ok()) log->Error("cannot_load_model", {{"cause", std::string(status.message())}});
+    if (!status.ok() && !server->engine_failed()) {
+      log->Error("cannot_load_model", {{"cause", std::string(status.message())}});
+    }
   }
   log->Flush();
+  return status.ok() ? 0 : 1;
+}
+
+// A rank above 0: no port, no requests. It goes when rank 0 does, so that requests that still run
+// there are not cut off; the second signal ends it at once.
+int Work(const ServerConfig& config, Signals* signals) {
+  Log log(ParseLogLevel(config.log_level).value_or(spdlog::level::info));
+  LogConfig(config, &log);
+  signals->OnFirst([&log] { log.Info("draining", {{"until", "rank 0 goes"}}); });
+  WorkerLog observer(&log);
+  const absl::Status status = RunWorker(config.engine, &observer);
+  if (status.ok()) {
+    log.Info("drained", {{"cause", "rank 0 went"}});
+  } else {
+    log.Error("worker_failed", {{"cause", std::string(status.message())}});
+  }
+  log.Flush();
   return status.ok() ? 0 : 1;
 }
 
@@ -53,5 +74,6 @@ int main(int argc, char** argv) {
   // A client's malformed message is an error to the client and no line of the log.
   google::protobuf::SetLogHandler(nullptr);
   keyhole::Signals signals;
-  _exit(keyhole::Serve(flags.config, &signals));
+  const bool serves = flags.config.engine.tensor_parallel.rank == 0;
+  _exit(serves ? keyhole::Serve(flags.config, &signals) : keyhole::Work(flags.config, &signals));
 }

@@ -93,7 +93,7 @@ absl::Status Server::Run() {
     return load_status_;
   }
   Drain();
-  return absl::OkStatus();
+  return EngineFailure();
 }
 
 void Server::RequestDrain() {
@@ -112,6 +112,7 @@ void Server::Drain() {
     engine->Drain(deadline);
     // Requests that the deadline ends still have their last step to run.
     idle = engine->WaitIdle(deadline + kFlushTime);
+    engine->Close();
   }
   live_calls_.WaitNone(absl::Now() + kFlushTime);
   grpc_server_->Shutdown(absl::ToChronoTime(absl::Now() + kGoodbyeTime));
@@ -122,14 +123,34 @@ void Server::Monitor() {
   while (!stop_monitor_.WaitFor(kMonitorPeriod)) {
     const absl::Time now = absl::Now();
     counters_.SetStalledStreams(streams_.Check(now));
+    CheckEngine();
     UpdateHealth(now);
   }
+}
+
+absl::Status Server::EngineFailure() const {
+  const std::lock_guard lock(failure_mutex_);
+  return engine_failure_;
+}
+
+void Server::CheckEngine() {
+  const Engine* engine = slot_.engine();
+  if (engine == nullptr || engine_failed()) return;
+  absl::Status failure = engine->Snapshot().failure;
+  if (failure.ok()) return;
+  log_->Error("engine_failed", {{"cause", std::string(failure.message())}});
+  {
+    const std::lock_guard lock(failure_mutex_);
+    engine_failure_ = std::move(failure);
+  }
+  RequestDrain();
 }
 
 void Server::UpdateHealth(absl::Time now) {
   const Engine* engine = slot_.engine();
   const bool alive =
-      engine == nullptr || now - engine->Snapshot().heartbeat < config_.heartbeat_timeout;
+      engine == nullptr ||
+      (now - engine->Snapshot().heartbeat < config_.heartbeat_timeout && !engine_failed());
   SetHealth("", alive, &process_health_);
   SetHealth(v1::GenerationService::service_full_name(), alive && slot_.serving(), &service_health_);
 }

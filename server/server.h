@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -40,8 +41,12 @@ class Server {
   // INVALID_ARGUMENT for unreadable certificates.
   absl::Status Start();
 
-  // Serves until a drain is over. Errors: the model's, if it cannot be loaded.
+  // Serves until a drain is over. Errors: the model's, if it cannot be loaded; the engine's, if it
+  // failed for good: then it drains by itself, unready, and a new process has to take over.
   absl::Status Run();
+
+  // Whether Run ends because of the engine. Told in the log when it happens.
+  bool engine_failed() const { return !EngineFailure().ok(); }
 
   // Refuses new calls from now on and lets Run return when running ones have ended, at the drain
   // timeout at the latest.
@@ -57,6 +62,8 @@ class Server {
   void LoadModel();
   void Monitor();
   void UpdateHealth(absl::Time now);
+  void CheckEngine();
+  absl::Status EngineFailure() const;
   void SetHealth(const std::string& service, bool serving, std::optional<bool>* last);
   void Drain();
 
@@ -76,6 +83,9 @@ class Server {
   Event loaded_;
   Event drain_requested_;
   Event stop_monitor_;
+
+  mutable std::mutex failure_mutex_;
+  absl::Status engine_failure_;  // guarded by failure_mutex_; written by the monitor, once
 
   std::optional<bool> process_health_;  // as last told; monitor's
   std::optional<bool> service_health_;

@@ -19,16 +19,38 @@ namespace {
 
 constexpr std::string_view kOp = "SelectiveAttention";
 
+// Whether some candidates have to be chosen.
+bool Chooses(const AttentionSettings& settings, const SequenceSlice& slice) {
+  if (slice.request != nullptr && slice.request->selection.force_full_attention) return false;
+  const SelectionSizes sizes = SizesOf(settings, slice);
+  return Partition(slice.kv_len, sizes).middle.size() > sizes.selected;
+}
+
+// FNV-1a over numbers instead of bytes.
+void AddToHash(std::uint64_t value, std::uint64_t& hash) {
+  hash = (hash ^ value) * 0x100000001B3ULL;
+}
+
+void AddToHash(RequestId id, const Selection& selection, std::uint64_t& hash) {
+  AddToHash(id, hash);
+  AddToHash(selection.n_selected(), hash);
+  for (const std::int32_t row : selection.selected) AddToHash(row, hash);
+}
+
 }  // namespace
 
 struct SelectiveAttention::State {
-  std::int64_t n_heads;
-  std::int64_t n_kv_heads;
-  std::int64_t head_dim;
+  explicit State(const AttentionHeads& own) : heads(own) {}
+
+  AttentionHeads heads;
   AttentionSettings settings;
-  HostStore* store;
+  HostStore* store = nullptr;
   std::unique_ptr<SelectionPolicy> policy;
   std::unique_ptr<PositionScheme> positions;
+
+  // Of the layer that runs: what selection looks at. Null where it looks at nothing.
+  const float* all_queries = nullptr;  // [n_tokens, all_heads, head_dim]
+  const float* all_keys = nullptr;     // [n_tokens, all_kv_heads, head_dim]
 
   // Reused from step to step; the first two are parallel to the step's sequences.
   std::vector<Selection> selections;
@@ -41,6 +63,7 @@ struct SelectiveAttention::State {
   void Check(const ModelInput& input,
              const LayerProjections& projections,
              const StepResult& result) const;
+  void SetSelectionInputs(const LayerProjections& projections);
   void Select(const LayerStep& step, StepResult& result);
   void Append(const LayerStep& step,
               const float* keys,
@@ -58,10 +81,10 @@ void SelectiveAttention::State::Check(const ModelInput& input,
   CheckOp(result.sequences.size() == input.sequences.size(), kOp, "results are not parallel");
   const auto n = static_cast<std::int64_t>(input.positions.size());
   NamedSize n_tokens("n_tokens", n);
-  NamedSize q_heads("n_heads", n_heads);
-  NamedSize kv_heads("n_kv_heads", n_kv_heads);
-  NamedSize dim("head_dim", head_dim);
-  NamedSize q_size("n_heads * head_dim", n_heads * head_dim);
+  NamedSize q_heads("n_heads", heads.n_heads);
+  NamedSize kv_heads("n_kv_heads", heads.n_kv_heads);
+  NamedSize dim("head_dim", heads.head_dim);
+  NamedSize q_size("n_heads * head_dim", heads.n_heads * heads.head_dim);
   CheckTensor("SelectiveAttention: q", *projections.q, {&n_tokens, &q_heads, &dim});
   CheckTensor("SelectiveAttention: k", *projections.k, {&n_tokens, &kv_heads, &dim});
   CheckTensor("SelectiveAttention: v", *projections.v, {&n_tokens, &kv_heads, &dim});
@@ -71,6 +94,15 @@ void SelectiveAttention::State::Check(const ModelInput& input,
             kOp,
             "a slice leaves the step");
   }
+}
+
+void SelectiveAttention::State::SetSelectionInputs(const LayerProjections& projections) {
+  const auto values = [&](const at::Tensor* all, const at::Tensor* own) -> const float* {
+    if (all != nullptr) return all->const_data_ptr<float>();
+    return heads.split() ? nullptr : own->const_data_ptr<float>();
+  };
+  all_queries = values(projections.all_q, projections.q);
+  all_keys = values(projections.all_k, projections.k);
 }
 
 absl::StatusOr<Selection> SelectiveAttention::State::SelectRows(const LayerStep& step,
@@ -88,9 +120,11 @@ absl::StatusOr<Selection> SelectiveAttention::State::SelectRows(const LayerStep&
        .layer = step.layer,
        .past = slice.kv_len,
        .q_len = slice.q_len,
-       .n_heads = static_cast<std::int32_t>(n_heads),
-       .head_dim = static_cast<std::int32_t>(head_dim),
-       .queries = step.q->const_data_ptr<float>() + slice.q_begin * n_heads * head_dim,
+       .n_heads = static_cast<std::int32_t>(heads.all_heads),
+       .head_dim = static_cast<std::int32_t>(heads.head_dim),
+       .queries = all_queries == nullptr
+                      ? nullptr
+                      : all_queries + slice.q_begin * heads.all_heads * heads.head_dim,
        .sizes = sizes,
        .pages = slice.pages,
        .stats = &stats});
@@ -108,6 +142,7 @@ void SelectiveAttention::State::Select(const LayerStep& step, StepResult& result
     sequence.status = selection.status();
     if (!selection.ok()) continue;
     sequence.selected_rows += selection->n_selected();
+    if (heads.split()) AddToHash(slices[i].id, *selection, result.selection_hash);
     selections[i] = *std::move(selection);
   }
 }
@@ -119,16 +154,16 @@ void SelectiveAttention::State::Append(const LayerStep& step,
   const TraceSpan span(step.device->trace(), "append");
   arrivals.clear();
   appends.clear();
-  const auto* unrotated = step.k->const_data_ptr<float>();
   for (std::size_t i = 0; i < result.sequences.size(); ++i) {
     if (!result.sequences[i].status.ok()) continue;
     const SequenceSlice& slice = step.input->sequences[i];
-    const std::int64_t first = slice.q_begin * n_kv_heads * head_dim;
+    const std::int64_t first = slice.q_begin * heads.n_kv_heads * heads.head_dim;
+    const std::int64_t first_of_all = slice.q_begin * heads.all_kv_heads * heads.head_dim;
     arrivals.push_back({.id = slice.id,
                         .layer = step.layer,
                         .first = slice.kv_len,
                         .n_tokens = slice.q_len,
-                        .keys = unrotated + first,
+                        .keys = all_keys == nullptr ? nullptr : all_keys + first_of_all,
                         .pages = slice.pages});
     appends.push_back({.store = store,
                        .layer = step.layer,
@@ -138,7 +173,7 @@ void SelectiveAttention::State::Append(const LayerStep& step,
                        .keys = keys + first,
                        .values = values + first});
   }
-  policy->OnAppend(*step.device, arrivals);
+  if (all_keys != nullptr) policy->OnAppend(*step.device, arrivals);
   AppendKv(*step.device, appends);
 }
 
@@ -151,7 +186,7 @@ void SelectiveAttention::State::Attend(const LayerStep& step,
   attends.clear();
   for (std::size_t i = 0; i < n; ++i) {
     const SequenceSlice& slice = step.input->sequences[i];
-    const std::int64_t q_size = n_heads * head_dim;
+    const std::int64_t q_size = heads.n_heads * heads.head_dim;
     float* rows = out + slice.q_begin * q_size;
     if (!result.sequences[i].status.ok()) {
       std::fill_n(rows, slice.q_len * q_size, 0.0F);
@@ -163,23 +198,20 @@ void SelectiveAttention::State::Attend(const LayerStep& step,
                        .layer = step.layer,
                        .pages = slice.pages,
                        .q_len = slice.q_len,
-                       .n_heads = static_cast<std::int32_t>(n_heads),
-                       .softmax_scale = 1 / std::sqrt(static_cast<float>(head_dim)),
+                       .n_heads = static_cast<std::int32_t>(heads.n_heads),
+                       .softmax_scale = 1 / std::sqrt(static_cast<float>(heads.head_dim)),
                        .parts = parts[i],
                        .out = rows});
   }
   AttendRows(*step.device, attends, workspace);
 }
 
-SelectiveAttention::SelectiveAttention(const ModelConfig& config,
+SelectiveAttention::SelectiveAttention(const AttentionHeads& heads,
                                        const AttentionSettings& settings,
                                        RopeRows rope,
                                        HostStore* store,
                                        std::unique_ptr<SelectionPolicy> policy)
-    : state_(std::make_unique<State>()) {
-  state_->n_heads = config.n_heads;
-  state_->n_kv_heads = config.n_kv_heads;
-  state_->head_dim = config.head_dim;
+    : state_(std::make_unique<State>(heads)) {
   state_->settings = settings;
   state_->store = store;
   state_->policy = std::move(policy);
@@ -202,10 +234,21 @@ void SelectiveAttention::Run(Device& device,
   const TraceSpan span(device.trace(), "attention");
   state_->Check(input, projections, result);
   const LayerStep step = {&device, layer, &input, projections.q, projections.k};
+  state_->SetSelectionInputs(projections);
   state_->Select(step, result);
   const float* keys = state_->positions->Rotate(step);
   state_->Append(step, keys, projections.v->const_data_ptr<float>(), result);
   state_->Attend(step, projections.out->mutable_data_ptr<float>(), result);
+}
+
+SelectionReads SelectiveAttention::ReadsOf(const ModelInput& input) const {
+  const PolicyTraits traits = state_->policy->traits();
+  const bool chooses = traits.middle == MiddleRule::kBudget &&
+                       std::ranges::any_of(input.sequences, [this](const SequenceSlice& slice) {
+                         return Chooses(state_->settings, slice);
+                       });
+  if (chooses) return SelectionReads::kQueriesAndKeys;
+  return traits.digests ? SelectionReads::kKeys : SelectionReads::kNothing;
 }
 
 void SelectiveAttention::EndSequence(RequestId id) {

@@ -62,6 +62,7 @@ struct StepResult {
   std::vector<SequenceResult> sequences;  // parallel to ModelInput::sequences
   StepTimings timings;
   StepSelectionStats selection;
+  std::uint64_t selection_hash = 0;  // of the rows of all layers; 0 with one rank: nobody compares
 };
 
 }  // namespace keyhole

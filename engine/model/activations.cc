@@ -39,14 +39,15 @@ Projections ActivationBuffers::ProjectionRows(std::int64_t n) {
       parts.narrow(0, n * q_size, n * kv_size).view({n, config_.n_kv_heads, config_.head_dim});
   views.v = parts.narrow(0, n * (q_size + kv_size), n * kv_size)
                 .view({n, config_.n_kv_heads, config_.head_dim});
+  views.qk = parts.narrow(0, 0, n * (q_size + kv_size));
   return views;
 }
 
-at::Tensor ActivationBuffers::Logits(std::int64_t n) {
+at::Tensor ActivationBuffers::Logits(std::int64_t n, std::int64_t n_columns) {
   // Steps that score a stretch of a prompt are rare and need much: they give their memory back.
   constexpr std::int64_t kMostKept = 64;
-  if (n > kMostKept) return at::empty({n, config_.vocab_size}, at::kFloat);
-  return FirstRows(logits_, n, config_.vocab_size);
+  if (n > kMostKept) return at::empty({n, n_columns}, at::kFloat);
+  return FirstRows(logits_, n, n_columns);
 }
 
 }  // namespace keyhole

@@ -24,6 +24,7 @@ struct Projections {
   at::Tensor q;    // [n, n_heads, head_dim]
   at::Tensor k;    // [n, n_kv_heads, head_dim]
   at::Tensor v;    // the same shape
+  at::Tensor qk;   // q and k as one vector, q of all rows first
 };
 
 // Memory that grows to the largest step so far. A view is valid until the next call of the same
@@ -34,7 +35,7 @@ class ActivationBuffers {
 
   Activations Rows(std::int64_t n);
   Projections ProjectionRows(std::int64_t n);
-  at::Tensor Logits(std::int64_t n);  // [n, vocab_size]
+  at::Tensor Logits(std::int64_t n, std::int64_t n_columns);
 
  private:
   ModelConfig config_;

@@ -61,18 +61,23 @@ void Attend(const LayerContext& context,
     RmsNorm(device, projections.q, weights.q_norm, eps, projections.q);
     RmsNorm(device, projections.k, weights.k_norm, eps, projections.k);
   }
-  const LayerProjections tensors = {&projections.q, &projections.k, &projections.v, &rows.attended};
+  LayerProjections tensors = {&projections.q, &projections.k, &projections.v, &rows.attended};
+  if (context.ranks != nullptr) {
+    context.ranks->GatherHeads(device, context.reads, projections, tensors);
+  }
   context.attention->Run(device, layer, *context.input, tensors, *context.result);
 }
 
 void FinishLayer(const LayerContext& context, const LayerWeights& weights, Activations& rows) {
   Device& device = *context.device;
   TimedLinear(context, "o", rows.attended, weights.o, rows.normed);
+  if (context.ranks != nullptr) context.ranks->AllReduce(device, rows.normed);
   AddInPlace(device, rows.hidden, rows.normed);
   RmsNorm(device, rows.hidden, weights.ffn_norm, context.config->norm_eps, rows.normed);
   TimedLinear(context, "gate_up", rows.normed, weights.gate_up, rows.gate_up);
   SiluMul(device, rows.gate_up, rows.gated);
   TimedLinear(context, "down", rows.gated, weights.down, rows.normed);
+  if (context.ranks != nullptr) context.ranks->AllReduce(device, rows.normed);
   AddInPlace(device, rows.hidden, rows.normed);
 }
 

@@ -9,16 +9,19 @@
 #include "engine/model/activations.h"
 #include "engine/model/model_config.h"
 #include "engine/model/model_weights.h"
+#include "engine/model/tensor_parallel.h"
 
 namespace keyhole {
 
 // What the layers of one step share.
 struct LayerContext {
   Device* device = nullptr;
-  const ModelConfig* config = nullptr;
+  const ModelConfig* config = nullptr;  // of this rank's part
   SelectiveAttention* attention = nullptr;
   const ModelInput* input = nullptr;
-  StepResult* result = nullptr;  // failures of single sequences, and timings
+  StepResult* result = nullptr;                     // failures of single sequences, and timings
+  TensorParallel* ranks = nullptr;                  // null: this process has the whole model
+  SelectionReads reads = SelectionReads::kNothing;  // what all ranks' heads are gathered for
 };
 
 // rows.attended = attention(norm(rows.hidden)); keys and values are appended to the pages.

@@ -178,9 +178,18 @@ constexpr std::array<RowDecoder, 11> kDecoders = {
 }  // namespace
 
 void DequantizeRow(const WeightView& view, std::int64_t row, std::span<float> out) {
+  DequantizeColumns(view, row, 0, out);
+}
+
+void DequantizeColumns(const WeightView& view,
+                       std::int64_t row,
+                       std::int64_t first_col,
+                       std::span<float> out) {
+  const WeightTypeInfo& info = InfoOf(view.type);
+  const std::size_t at = static_cast<std::size_t>(row) * view.row_bytes() +
+                         static_cast<std::size_t>(first_col / info.block_size * info.block_bytes);
   const auto* start = reinterpret_cast<const Byte*>(view.bytes.data());
-  const auto type = static_cast<std::size_t>(view.type);
-  kDecoders[type](start + static_cast<std::size_t>(row) * view.row_bytes(), InfoOf(view.type), out);
+  kDecoders[static_cast<std::size_t>(view.type)](start + at, info, out);
 }
 
 }  // namespace keyhole

@@ -37,13 +37,18 @@ void GatherRows(const at::Tensor& from, std::span<const std::int32_t> rows, at::
 Llama::Llama(LlamaParts parts, const TokenEmbedding& embedding)
     : parts_(std::move(parts)),
       embedding_(embedding),
-      buffers_(parts_.source->config()),
-      logit_buffers_(parts_.source->config()) {}
+      buffers_(parts_.shard.config),
+      logit_buffers_(parts_.shard.config),
+      shard_buffers_(parts_.shard.config) {}
 
 Activations Llama::RunLayers(const ModelInput& input, StepResult& result) {
-  const ModelConfig& config = this->config();
+  const ModelConfig& config = parts_.shard.config;
   const auto n_tokens = static_cast<std::int64_t>(input.token_ids.size());
-  const LayerContext context = {parts_.device, &config, parts_.attention.get(), &input, &result};
+  LayerContext context = {parts_.device, &config, parts_.attention.get(), &input, &result};
+  if (parts_.ranks != nullptr) {
+    context.ranks = parts_.ranks.get();
+    context.reads = parts_.attention->ReadsOf(input);
+  }
   Activations rows = buffers_.Rows(n_tokens);
   Projections projections = buffers_.ProjectionRows(n_tokens);
   embedding_.Lookup(
@@ -66,14 +71,27 @@ Activations Llama::RunLayers(const ModelInput& input, StepResult& result) {
 
 absl::StatusOr<at::Tensor> Llama::Forward(const ModelInput& input, StepResult& result) {
   for (const RequestId id : input.ended) parts_.attention->EndSequence(id);
-  if (input.token_ids.empty()) return logit_buffers_.Logits(0);
+  if (input.token_ids.empty()) return logit_buffers_.Logits(0, config().vocab_size);
   Activations rows = RunLayers(input, result);
-  at::Tensor logits = logit_buffers_.Logits(rows.hidden.size(0));
-  if (logits.size(0) == 0) return logits;
+  if (rows.hidden.size(0) == 0) return logit_buffers_.Logits(0, config().vocab_size);
   RmsNorm(*parts_.device, rows.hidden, parts_.weights.output_norm, config().norm_eps, rows.normed);
   const ScopedTimer timer(&result.timings.linear_seconds);
   const TraceSpan span(parts_.device->trace(), "logits");
-  Linear(*parts_.device, rows.normed, parts_.weights.output, logits);
+  return Logits(rows.normed);
+}
+
+at::Tensor Llama::Logits(const at::Tensor& normed) {
+  const std::int64_t n = normed.size(0);
+  const std::int64_t vocab_size = config().vocab_size;
+  if (parts_.ranks == nullptr) {
+    at::Tensor logits = logit_buffers_.Logits(n, vocab_size);
+    Linear(*parts_.device, normed, parts_.weights.output, logits);
+    return logits;
+  }
+  at::Tensor part = shard_buffers_.Logits(n, parts_.shard.vocab.size);
+  Linear(*parts_.device, normed, parts_.weights.output, part);
+  at::Tensor logits = logit_buffers_.Logits(parts_.ranks->is_root() ? n : 0, vocab_size);
+  parts_.ranks->GatherLogits(*parts_.device, part, logits);
   return logits;
 }
 

@@ -10,13 +10,17 @@
 #include "engine/model/activations.h"
 #include "engine/model/embedding.h"
 #include "engine/model/model.h"
+#include "engine/model/model_shard.h"
 #include "engine/model/model_weights.h"
 #include "engine/model/rope_table.h"
+#include "engine/model/tensor_parallel.h"
 
 namespace keyhole {
 
 struct LlamaParts {
   std::shared_ptr<const WeightSource> source;
+  ModelShard shard;                       // the part that this process holds
+  std::unique_ptr<TensorParallel> ranks;  // null: it holds all
   ModelWeights weights;
   std::unique_ptr<const RopeTable> rope;
   std::unique_ptr<SelectiveAttention> attention;  // uses *rope
@@ -39,11 +43,13 @@ class Llama final : public Model {
  private:
   // The last layer's rows that logits are wanted of, after all layers.
   Activations RunLayers(const ModelInput& input, StepResult& result);
+  at::Tensor Logits(const at::Tensor& normed);
 
   LlamaParts parts_;
   TokenEmbedding embedding_;
   ActivationBuffers buffers_;
   ActivationBuffers logit_buffers_;
+  ActivationBuffers shard_buffers_;  // of this rank's logits, before they are gathered
 };
 
 }  // namespace keyhole

@@ -34,16 +34,25 @@ absl::Status CheckLayout(const ModelConfig& config, const KvLayout& layout) {
 
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(ModelParts parts) {
   const ModelConfig& config = parts.source->config();
-  KEYHOLE_RETURN_IF_ERROR(CheckLayout(config, parts.store->layout()));
-  KEYHOLE_ASSIGN_OR_RETURN(const TokenEmbedding embedding, TokenEmbedding::Open(*parts.source));
   LlamaParts llama;
-  llama.device = parts.device;
   KEYHOLE_ASSIGN_OR_RETURN(
-      llama.weights, LoadWeights(*parts.source, parts.weights, *parts.device, parts.progress));
+      llama.shard, ShardModel(config, parts.group == nullptr ? Shard() : parts.group->shard()));
+  KEYHOLE_RETURN_IF_ERROR(CheckLayout(llama.shard.config, parts.store->layout()));
+  KEYHOLE_ASSIGN_OR_RETURN(const TokenEmbedding embedding, TokenEmbedding::Open(*parts.source));
+  llama.device = parts.device;
+  if (parts.group != nullptr) {
+    llama.ranks = std::make_unique<TensorParallel>(parts.group, config);
+  }
+  KEYHOLE_ASSIGN_OR_RETURN(
+      llama.weights,
+      LoadWeights(*parts.source, llama.shard, parts.weights, *parts.device, parts.progress));
   llama.rope = parts.rope != nullptr ? std::move(parts.rope)
                                      : std::make_unique<const RopeTable>(config, parts.max_context);
-  llama.attention = std::make_unique<SelectiveAttention>(
-      config, parts.attention, llama.rope->rows(), parts.store, std::move(parts.policy));
+  llama.attention = std::make_unique<SelectiveAttention>(AttentionHeads(llama.shard.config, config),
+                                                         parts.attention,
+                                                         llama.rope->rows(),
+                                                         parts.store,
+                                                         std::move(parts.policy));
   llama.source = std::move(parts.source);
   return std::make_unique<Llama>(std::move(llama), embedding);
 }

@@ -13,6 +13,7 @@
 #include "engine/model/model.h"
 #include "engine/model/rope_table.h"
 #include "engine/model/weight_source.h"
+#include "engine/parallel/process_group.h"
 #include "engine/selection/selection_policy.h"
 
 namespace keyhole {
@@ -20,8 +21,9 @@ namespace keyhole {
 struct ModelParts {
   std::shared_ptr<const WeightSource> source;  // the model keeps it: embeddings stay in the file
   WeightMode weights = WeightMode::kAuto;
-  Device* device = nullptr;    // outlives the model
-  HostStore* store = nullptr;  // outlives the model
+  Device* device = nullptr;       // outlives the model
+  HostStore* store = nullptr;     // of this rank's KV heads; outlives the model
+  ProcessGroup* group = nullptr;  // outlives the model; null: this process has all of it
   std::unique_ptr<SelectionPolicy> policy;
   AttentionSettings attention;
   std::int64_t max_context = 0;           // positions that may occur: [0, max_context)
@@ -29,8 +31,8 @@ struct ModelParts {
   std::function<void(double done)> progress;  // may be empty; the share that is loaded, in (0, 1]
 };
 
-// Errors: those of WeightSource::Get; INVALID_ARGUMENT if the KV layout does not fit the model;
-// RESOURCE_EXHAUSTED.
+// Errors: those of WeightSource::Get, ShardModel and PackStack; INVALID_ARGUMENT if the KV layout
+// does not fit the model; RESOURCE_EXHAUSTED.
 absl::StatusOr<std::unique_ptr<Model>> LoadModel(ModelParts parts);
 
 }  // namespace keyhole

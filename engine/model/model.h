@@ -25,8 +25,9 @@ class Model {
 
   // Appends the step's rows to the KV pages and returns logits [n_logit_rows, vocab_size] f32: for
   // each sequence in order its prompt_logprob_count rows, then its last row if it samples. They are
-  // valid until the next call. REQUIRES: result.sequences is parallel to input.sequences. Errors:
-  // per sequence in `result`; the returned status is for the whole step.
+  // valid until the next call. Of a tensor-parallel model rank 0 gets them, the others no row.
+  // REQUIRES: result.sequences is parallel to input.sequences. Errors: per sequence in `result`;
+  // the returned status is for the whole step.
   virtual absl::StatusOr<at::Tensor> Forward(const ModelInput& input, StepResult& result) = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -25,29 +26,32 @@ absl::StatusOr<at::Tensor> ReadVector(const WeightSource& source, const std::str
 
 class Packer {
  public:
-  Packer(const WeightSource& source, WeightMode mode, Device& device)
-      : source_(source), mode_(mode), device_(device) {}
+  Packer(const WeightSource& source, const ModelShard& shard, WeightMode mode, Device& device)
+      : source_(source), shard_(shard), mode_(mode), device_(device) {}
 
   absl::StatusOr<LayerWeights> PackLayer(std::int64_t layer) {
     LayerWeights weights;
     KEYHOLE_RETURN_IF_ERROR(PackAttention(layer, weights));
     KEYHOLE_ASSIGN_OR_RETURN(weights.ffn_norm, Vector(layer, kFfnNorm));
-    KEYHOLE_ASSIGN_OR_RETURN(weights.gate_up, Pack({Part(layer, kGate), Part(layer, kUp)}));
-    KEYHOLE_ASSIGN_OR_RETURN(weights.down, Pack({Part(layer, kDown)}));
+    KEYHOLE_ASSIGN_OR_RETURN(weights.gate_up,
+                             Pack({Rows(layer, kGate, shard_.ffn), Rows(layer, kUp, shard_.ffn)}));
+    KEYHOLE_ASSIGN_OR_RETURN(weights.down, Pack({Columns(layer, kDown, shard_.ffn)}));
     return weights;
   }
 
   absl::StatusOr<PackedLinear> PackOutput() {
     const WeightName& name = source_.config().tied_embeddings ? kTokenEmbedding : kOutput;
-    return Pack({{std::string(name.name), ""}});
+    return Pack({{std::string(name.name), "", shard_.vocab}});
   }
 
  private:
   absl::Status PackAttention(std::int64_t layer, LayerWeights& weights) {
     const ModelConfig& config = source_.config();
-    StackPart q = Part(layer, kQ);
-    StackPart k = Part(layer, kK);
-    StackPart v = Part(layer, kV);
+    const ShardRange heads = shard_.heads * config.head_dim;
+    const ShardRange kv_heads = shard_.kv_heads * config.head_dim;
+    StackPart q = Rows(layer, kQ, heads);
+    StackPart k = Rows(layer, kK, kv_heads);
+    StackPart v = Rows(layer, kV, kv_heads);
     if (config.qkv_bias) {
       q.bias = LayerWeight(layer, kQBias);
       k.bias = LayerWeight(layer, kKBias);
@@ -55,15 +59,19 @@ class Packer {
     }
     KEYHOLE_ASSIGN_OR_RETURN(weights.attn_norm, Vector(layer, kAttnNorm));
     KEYHOLE_ASSIGN_OR_RETURN(weights.qkv, Pack({std::move(q), std::move(k), std::move(v)}));
-    KEYHOLE_ASSIGN_OR_RETURN(weights.o, Pack({Part(layer, kO)}));
+    KEYHOLE_ASSIGN_OR_RETURN(weights.o, Pack({Columns(layer, kO, heads)}));
     if (!config.qk_norm) return absl::OkStatus();
     KEYHOLE_ASSIGN_OR_RETURN(weights.q_norm, Vector(layer, kQNorm));
     KEYHOLE_ASSIGN_OR_RETURN(weights.k_norm, Vector(layer, kKNorm));
     return absl::OkStatus();
   }
 
-  static StackPart Part(std::int64_t layer, const WeightName& name) {
-    return {LayerWeight(layer, name), ""};
+  static StackPart Rows(std::int64_t layer, const WeightName& name, const ShardRange& rows) {
+    return {LayerWeight(layer, name), "", rows};
+  }
+
+  static StackPart Columns(std::int64_t layer, const WeightName& name, const ShardRange& cols) {
+    return {LayerWeight(layer, name), "", std::nullopt, cols};
   }
 
   absl::StatusOr<at::Tensor> Vector(std::int64_t layer, const WeightName& name) {
@@ -75,6 +83,7 @@ class Packer {
   }
 
   const WeightSource& source_;
+  const ModelShard& shard_;
   WeightMode mode_;
   Device& device_;
 };
@@ -92,11 +101,12 @@ std::size_t WeightBytes(const ModelWeights& weights) {
 }
 
 absl::StatusOr<ModelWeights> LoadWeights(const WeightSource& source,
+                                         const ModelShard& shard,
                                          WeightMode mode,
                                          Device& device,
                                          const LoadProgress& progress) {
   const std::int64_t n_layers = source.config().n_layers;
-  Packer packer(source, mode, device);
+  Packer packer(source, shard, mode, device);
   ModelWeights weights;
   KEYHOLE_ASSIGN_OR_RETURN(weights.output_norm, ReadVector(source, std::string(kOutputNorm.name)));
   KEYHOLE_ASSIGN_OR_RETURN(weights.output, packer.PackOutput());

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "engine/device/device.h"
 #include "engine/engine_config.h"
+#include "engine/model/model_shard.h"
 #include "engine/model/weight_source.h"
 #include "engine/ops/linear.h"
 
@@ -27,7 +28,7 @@ struct LayerWeights {
   PackedLinear down;
 };
 
-// Immutable after loading.
+// Of one rank's part of the model. Immutable after loading.
 struct ModelWeights {
   std::vector<LayerWeights> layers;
   at::Tensor output_norm;  // [hidden_size]
@@ -40,9 +41,10 @@ std::size_t WeightBytes(const ModelWeights& weights);
 // Called after each packed layer with the share of the work that is done, in (0, 1].
 using LoadProgress = std::function<void(double done)>;
 
-// Packing uses every thread of the device's pool.
-// Errors: those of WeightSource::Get and of PackedLinear::Pack.
+// Reads the part of the weights that `shard` names. Packing uses every thread of the device's pool.
+// Errors: those of WeightSource::Get and of PackStack.
 absl::StatusOr<ModelWeights> LoadWeights(const WeightSource& source,
+                                         const ModelShard& shard,
                                          WeightMode mode,
                                          Device& device,
                                          const LoadProgress& progress);

@@ -33,6 +33,13 @@ struct WeightView {
 // Decodes `row` of `view` to f32. REQUIRES: out.size() == n_cols; 0 <= row < n_rows.
 void DequantizeRow(const WeightView& view, std::int64_t row, std::span<float> out);
 
+// The same of out.size() columns from `first_col` on. REQUIRES: both are whole blocks of the
+// encoding (weight_type.h).
+void DequantizeColumns(const WeightView& view,
+                       std::int64_t row,
+                       std::int64_t first_col,
+                       std::span<float> out);
+
 // Where a tokenizer comes from; read by LoadModelTokenizer (model_tokenizer.h).
 struct TokenizerSource {
   enum class Kind { kGguf, kHuggingFace, kNone } kind = Kind::kNone;

@@ -7,6 +7,8 @@
 #include <span>
 #include <utility>
 
+#include "engine/model/file_error.h"
+#include "engine/model/weight_type.h"
 #include "engine/status_macros.h"
 
 namespace keyhole {
@@ -16,7 +18,23 @@ struct Matrix {
   std::string name;
   WeightView view;
   std::int64_t first_row = 0;  // in the stack
+  ShardRange rows;             // of the matrix
+  ShardRange cols;
 };
+
+absl::Status CheckColumns(const Matrix& matrix) {
+  const WeightTypeInfo& info = InfoOf(matrix.view.type);
+  const ShardRange& cols = matrix.cols;
+  if (cols.begin % info.block_size == 0 && cols.size % info.block_size == 0) {
+    return absl::OkStatus();
+  }
+  return InvalidFile("columns {} to {} of {} cut a block of {} values of {}",
+                     cols.begin,
+                     cols.end(),
+                     matrix.name,
+                     info.block_size,
+                     info.name);
+}
 
 // The matrices, and where a row of the stack lies in them.
 class Stack {
@@ -25,13 +43,19 @@ class Stack {
 
   absl::Status Add(const StackPart& part) {
     KEYHOLE_ASSIGN_OR_RETURN(const WeightView view, source_->Get(part.weight));
-    matrices_.push_back({part.weight, view, n_rows_});
-    n_rows_ += view.n_rows;
-    return part.bias.empty() ? absl::OkStatus() : AddBias(part.bias, view.n_rows);
+    const Matrix matrix = {.name = part.weight,
+                           .view = view,
+                           .first_row = n_rows_,
+                           .rows = part.rows.value_or(ShardRange{0, view.n_rows}),
+                           .cols = part.cols.value_or(ShardRange{0, view.n_cols})};
+    KEYHOLE_RETURN_IF_ERROR(CheckColumns(matrix));
+    matrices_.push_back(matrix);
+    n_rows_ += matrix.rows.size;
+    return part.bias.empty() ? absl::OkStatus() : AddBias(part.bias, matrix.rows);
   }
 
   std::int64_t n_rows() const { return n_rows_; }
-  std::int64_t n_cols() const { return matrices_.front().view.n_cols; }
+  std::int64_t n_cols() const { return matrices_.front().cols.size; }
   std::span<const float> bias() const { return bias_; }
 
   // The encoding of all matrices, if it is one.
@@ -51,13 +75,15 @@ class Stack {
 
   void ReadRow(std::int64_t row, std::span<float> out) const {
     const Matrix& matrix = MatrixOf(row);
-    DequantizeRow(matrix.view, StoredRow(matrix, row), out);
+    DequantizeColumns(matrix.view, StoredRow(matrix, row), matrix.cols.begin, out);
   }
 
   const std::byte* RowBytes(std::int64_t row) const {
     const Matrix& matrix = MatrixOf(row);
     const auto stored = static_cast<std::size_t>(StoredRow(matrix, row));
-    return matrix.view.bytes.data() + stored * matrix.view.row_bytes();
+    const WeightTypeInfo& info = InfoOf(matrix.view.type);
+    return matrix.view.bytes.data() + stored * matrix.view.row_bytes() +
+           matrix.cols.begin / info.block_size * info.block_bytes;
   }
 
  private:
@@ -67,14 +93,16 @@ class Stack {
   }
 
   std::int64_t StoredRow(const Matrix& matrix, std::int64_t row) const {
-    return source_->RowOf(matrix.name, row - matrix.first_row);
+    return source_->RowOf(matrix.name, row - matrix.first_row + matrix.rows.begin);
   }
 
-  absl::Status AddBias(const std::string& name, std::int64_t n) {
+  absl::Status AddBias(const std::string& name, const ShardRange& rows) {
     KEYHOLE_ASSIGN_OR_RETURN(const WeightView view, source_->Get(name));
     std::vector<float> stored(view.n_cols);
     DequantizeRow(view, 0, stored);
-    for (std::int64_t i = 0; i < n; ++i) bias_.push_back(stored[source_->RowOf(name, i)]);
+    for (std::int64_t i = rows.begin; i < rows.end(); ++i) {
+      bias_.push_back(stored[source_->RowOf(name, i)]);
+    }
     return absl::OkStatus();
   }
 

@@ -30,18 +30,28 @@ void Check(const AppendDigestsParams& params) {
           "keys or map are missing");
 }
 
-// The upper halves of the codes just written.
+// Fewer bits of the codes just written.
 void AppendCoarse(const DigestLayout& layout,
                   const std::uint8_t* slot,
                   std::uint8_t* coarse,
                   std::int32_t token) {
   for (std::int32_t group = 0; group < layout.n_groups; ++group) {
-    for (std::int32_t set = 0; set < layout.coarse_dims / 8; ++set) {
-      const std::uint8_t* low = slot + layout.offset(token, group, 8 * set);
-      const std::uint8_t* high = slot + layout.offset(token, group, 8 * set + 4);
-      std::uint8_t* out = coarse + layout.coarse_offset(token, group, set, 0);
-      for (std::int32_t i = 0; i < 4; ++i) {
-        out[i] = static_cast<std::uint8_t>(low[i] >> 4 | (high[i] & 0xF0));
+    const std::uint8_t* low = slot + layout.offset(token, group, 0);
+    const std::uint8_t* high = slot + layout.offset(token, group, 4);
+    std::uint8_t* out = coarse + layout.coarse_offset(token, group, 0);
+    for (std::int32_t i = 0; i < 4; ++i) {
+      out[i] = static_cast<std::uint8_t>(low[i] >> 4 | (high[i] & 0xF0));
+    }
+    for (std::int32_t line = 1; line < CoarseLines(layout.coarse_dims); ++line) {
+      out = coarse + layout.coarse_offset(token, group, line);
+      std::fill_n(out, 4, std::uint8_t{0});
+      const std::int32_t first = 16 * line - 8;
+      const std::int32_t end = std::min(first + 16, layout.coarse_dims);
+      for (std::int32_t dim = first; dim < end; dim += 4) {
+        const std::uint8_t* codes = slot + layout.offset(token, group, dim);
+        for (std::int32_t i = 0; i < 4; ++i) {
+          out[i] |= static_cast<std::uint8_t>(TwoBits(codes[i]) << (dim - first) / 2);
+        }
       }
     }
   }

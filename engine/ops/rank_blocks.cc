@@ -13,7 +13,7 @@ namespace keyhole {
 
 struct RankWorkspace::State {
   AlignedBuffer tops;  // [n_tiles][n_queries][kScoreStride]: products, then terms of the softmax
-  std::vector<std::int32_t> codes;  // [n_groups][queries of the group][coarse_dims / 4]
+  std::vector<std::int32_t> codes;  // [n_groups][queries of the group][words()]
   std::vector<float> scales;        // to logarithms of base 2, in the order of codes
   std::vector<ScoreState> states;   // [n_tiles][n_queries]
   std::vector<float> weights;       // likewise
@@ -25,6 +25,7 @@ RankWorkspace::~RankWorkspace() = default;
 namespace {
 
 constexpr std::int32_t kTile = 256;  // blocks
+constexpr int kTasksPerThread = 4;
 static_assert(kTile <= kScoreBlock * kScoreTileBlocks && kTile % kScoreBlock == 0);
 
 void Check(const RankBlocksParams& params) {
@@ -61,19 +62,28 @@ class Ranking {
   void Run() {
     Pack();
     Reserve();
-    device_.pool().ParallelFor(n_tiles_, [this](std::int64_t tile) { Reduce(tile); });
+    // Tiles in a row, since each fetches what comes after it.
+    const std::int64_t n_tasks = std::min<std::int64_t>(
+        n_tiles_, std::int64_t{kTasksPerThread} * device_.pool().n_threads());
+    device_.pool().ParallelFor(n_tasks, [&](std::int64_t task) {
+      for (std::int64_t tile = n_tiles_ * task / n_tasks; tile < n_tiles_ * (task + 1) / n_tasks;
+           ++tile) {
+        Reduce(tile);
+      }
+    });
     device_.pool().ParallelFor(n_queries_, [this](std::int64_t query) { Merge(query); });
     device_.pool().ParallelFor(n_tiles_, [this](std::int64_t tile) { Write(tile); });
   }
 
  private:
   std::int32_t heads_of_group() const { return params_.n_heads / layout_.n_groups; }
-  std::int32_t words() const { return layout_.coarse_dims / 4; }
+  std::int32_t n_lines() const { return CoarseLines(layout_.coarse_dims); }
+  std::int32_t words() const { return CoarsePlanes(n_lines()); }
 
-  // Queries by group, and in a group by probe. Upper halves are codes in units of 16, and what was
-  // cut off is alike in all rows.
+  // Queries by group, and in a group by probe. Coarse codes are in units of 16, and what was cut
+  // off is alike in all rows.
   void Pack() {
-    state_.codes.resize(static_cast<std::size_t>(n_queries_) * words());
+    state_.codes.assign(static_cast<std::size_t>(n_queries_) * words(), 0);
     state_.scales.resize(n_queries_);
     std::int32_t at = 0;
     for (std::int32_t group = 0; group < layout_.n_groups; ++group) {
@@ -122,16 +132,24 @@ class Ranking {
     const std::int32_t per_page = layout_.page_size / kDigestBlockTokens;
     const std::int32_t n = BlocksOf(index);
     const std::int32_t first = params_.first + static_cast<std::int32_t>(index) * kTile;
-    for (std::int32_t i = 0; i < n + kRankAheadBlocks; ++i) {
-      const std::int32_t block = std::min(first + i, params_.end - 1);
-      blocks[i] = params_.store->CoarseSlot(params_.pages[block / per_page], params_.slot) +
-                  block % per_page * layout_.coarse_block_bytes();
+    const std::size_t block_bytes = layout_.coarse_block_bytes();
+    std::int32_t page = first / per_page;
+    for (std::int32_t i = 0, in_page = first % per_page; i < n + kRankAheadBlocks; ++page) {
+      if (first + i >= params_.end) {  // beyond the last block: itself
+        std::fill(blocks + i, blocks + n + kRankAheadBlocks, blocks[i - 1]);
+        break;
+      }
+      const unsigned char* at = params_.store->CoarseSlot(params_.pages[page], params_.slot);
+      for (; in_page < per_page && i < n + kRankAheadBlocks; ++in_page, ++i) {
+        blocks[i] = at + in_page * block_bytes;
+      }
+      in_page = 0;
     }
     auto* rows = reinterpret_cast<std::int32_t*>(RowsOf(index));
     kernels_.score.block_tops({.blocks = blocks,
                                .n_blocks = n,
                                .n_groups = layout_.n_groups,
-                               .n_sets = layout_.coarse_dims / 8,
+                               .n_lines = n_lines(),
                                .codes = state_.codes.data(),
                                .n_queries = n_queries_ / layout_.n_groups,
                                .tops = rows});

@@ -166,6 +166,7 @@ EngineSnapshot ServingEngine::Snapshot() const {
   snapshot.draining = counts.draining;
   snapshot.kv_pages = parts_.n_pages;
   snapshot.kv_page_bytes = parts_.page_bytes;
+  snapshot.failure = parts_.executor->health();
   if (parts_.device_pages) snapshot.device_pages = parts_.device_pages();
   const std::lock_guard lock(status_mutex_);
   snapshot.kv_pages_used = status_.pages_used;

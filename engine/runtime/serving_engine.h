@@ -32,6 +32,7 @@ class ServingEngine final : public Engine {
   absl::Status RunOnTextWorker(absl::AnyInvocable<void()> work) override;
   void Drain(absl::Time deadline) override;
   bool WaitIdle(absl::Time deadline) override;
+  void Close() override { parts_.executor->Close(); }
   EngineSnapshot Snapshot() const override;
   const ModelInfo& model() const override { return parts_.model; }
   const Tokenizer& tokenizer() const override { return *parts_.tokenizer; }

@@ -83,6 +83,7 @@ struct EngineSnapshot {
   absl::Time heartbeat = absl::InfinitePast();       // last turn of the engine thread
   absl::Time step_started = absl::InfiniteFuture();  // of the step that runs, to see a stuck one
   bool draining = false;
+  absl::Status failure;  // not OK: no request can succeed any more
 };
 
 }  // namespace keyhole

@@ -121,6 +121,22 @@ TEST(HealthTest, AStaleHeartbeatIsNotAlive) {
       Eventually([&] { return Check(server.channel(), "") == HealthCheckResponse::SERVING; }));
 }
 
+TEST(HealthTest, AnEngineThatFailedForGoodEndsTheServer) {
+  ScriptedEngine* engine = nullptr;
+  TestServer server(
+      [&engine](const EngineConfig&, EngineObserver*) -> absl::StatusOr<std::unique_ptr<Engine>> {
+        auto made = std::make_unique<ScriptedEngine>(nullptr);
+        engine = made.get();
+        return made;
+      },
+      TestServerConfig());
+  server.WaitLoaded();
+  EXPECT_FALSE(server.server().engine_failed());
+  engine->Fail(absl::UnavailableError("a rank has gone"));
+  EXPECT_EQ(server.Join(), absl::UnavailableError("a rank has gone"));
+  EXPECT_TRUE(server.server().engine_failed());
+}
+
 TEST(DrainTest, IdleServerEndsLongBeforeItsDeadline) {
   ServerConfig config = TestServerConfig();
   config.drain_timeout = absl::Hours(1);

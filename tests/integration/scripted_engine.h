@@ -42,6 +42,8 @@ class ScriptedEngine final : public Engine {
   EngineSnapshot Snapshot() const override {
     EngineSnapshot snapshot;
     snapshot.heartbeat = heartbeat_.load();
+    const std::lock_guard lock(mutex_);
+    snapshot.failure = failure_;
     return snapshot;
   }
   const ModelInfo& model() const override { return model_; }
@@ -53,6 +55,10 @@ class ScriptedEngine final : public Engine {
   std::vector<RequestId> cancelled() const {
     const std::lock_guard lock(mutex_);
     return cancelled_;
+  }
+  void Fail(absl::Status failure) {
+    const std::lock_guard lock(mutex_);
+    failure_ = std::move(failure);
   }
   void SetHeartbeat(absl::Time time) { heartbeat_ = time; }
   // Before any call.
@@ -67,6 +73,7 @@ class ScriptedEngine final : public Engine {
   std::atomic<absl::Time> heartbeat_{absl::InfiniteFuture()};
   mutable std::mutex mutex_;  // guards what follows
   std::vector<RequestId> cancelled_;
+  absl::Status failure_;
 };
 
 }  // namespace keyhole::testing

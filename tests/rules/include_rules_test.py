@@ -23,13 +23,16 @@ ALLOWED = {
     "engine/sampling": {"device", "request"},
     "engine/tokenizer": {"request"},
     "engine/attention": {"batch", "device", "kv", "ops", "selection", "model_config"},
-    "engine/model": {"attention", "batch", "device", "kv", "ops", "selection", "tokenizer", "engine_config"},
+    "engine/parallel": {"batch", "request", "kv", "engine_config"},
+    "engine/model": {
+        "attention", "batch", "device", "kv", "ops", "parallel", "selection", "tokenizer", "engine_config",
+    },
     "engine/calibration": {
         "attention", "device", "kv", "model", "ops", "sampling", "selection", "tokenizer", "engine_config",
     },
     "engine/telemetry": {"batch", "request", "scheduler"},
     "engine/runtime": {
-        "attention", "batch", "device", "kv", "model", "request", "sampling", "scheduler", "selection", "telemetry",
+        "attention", "batch", "device", "kv", "model", "parallel", "request", "sampling", "scheduler", "selection", "telemetry",
         "tokenizer", "engine", "engine_config", "engine_dependencies",
     },
 }  # fmt: skip

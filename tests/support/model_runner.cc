@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "engine/model/load_model.h"
+#include "engine/model/model_shard.h"
 #include "engine/model/rope_table.h"
 #include "engine/selection/policy_registry.h"
 #include "engine/selection_setup.h"
@@ -26,7 +27,9 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(
   const ModelConfig& config = source->config();
   KvLayout layout;
   layout.n_layers = static_cast<std::int32_t>(config.n_layers);
-  layout.n_kv_heads = static_cast<std::int32_t>(config.n_kv_heads);
+  const Shard own = options.group == nullptr ? Shard() : options.group->shard();
+  KEYHOLE_ASSIGN_OR_RETURN(const ModelShard shard, ShardModel(config, own));
+  layout.n_kv_heads = static_cast<std::int32_t>(shard.config.n_kv_heads);
   layout.head_dim = static_cast<std::int32_t>(config.head_dim);
   layout.page_size = options.page_size;
   layout.type = options.kv;
@@ -39,6 +42,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(
   parts.weights = options.weights;
   parts.device = &runner->device_;
   parts.store = runner->store_.get();
+  parts.group = options.group;
   parts.max_context = options.n_tokens;
   parts.attention = options.attention;
   parts.attention.distances.chunk_size = options.chunk_size;

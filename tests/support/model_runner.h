@@ -18,6 +18,7 @@
 #include "engine/kv/host_store.h"
 #include "engine/model/model.h"
 #include "engine/model/weight_source.h"
+#include "engine/parallel/process_group.h"
 #include "engine/selection/policy_parts.h"
 #include "engine/selection/selection_policy.h"
 
@@ -31,6 +32,7 @@ struct RunnerOptions {
   std::int32_t chunk_size = 512;
   std::int32_t n_tokens = 0;  // room of all sequences together
   std::int32_t page_size = 64;
+  ProcessGroup* group = nullptr;  // outlives the runner; every rank runs the same steps
 
   std::string policy = "full";
   AttentionSettings attention = {};

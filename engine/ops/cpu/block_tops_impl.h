@@ -29,12 +29,12 @@ struct BlockTopsImpl {
 
   static inline I Larger(I a, I b) { return a > b ? a : b; }
 
-  template <int kSets, int kCount>
+  template <int kLines, int kCount>
   static inline void Run(const Part& p) {
     I rows[kCount][kWidth];
     for (int r = 0; r < kWidth; ++r) {
       I sums[kCount][kVectors];
-      Isa::template NibbleDot<kSets, kCount>(p.blocks[r] + p.group_offset, p.codes, sums);
+      Isa::template CoarseDot<kLines, kCount>(p.blocks[r] + p.group_offset, p.codes, sums);
       // A few at a time: many would hold up the loads.
       const unsigned char* later = p.blocks[r + kRankAheadBlocks - kWidth] + p.group_offset;
       for (int line = p.first_line; line < p.end_line; ++line) {
@@ -53,15 +53,15 @@ struct BlockTopsImpl {
     }
   }
 
-  template <int kSets, int kCount = kMostQueries>
+  template <int kLines, int kCount = kMostQueries>
   static inline void RunSome(const Part& p, int count) {
     if constexpr (kCount > 1) {
-      if (count < kCount) return RunSome<kSets, kCount - 1>(p, count);
+      if (count < kCount) return RunSome<kLines, kCount - 1>(p, count);
     }
-    Run<kSets, kCount>(p);
+    Run<kLines, kCount>(p);
   }
 
-  template <int kSets>
+  template <int kLines>
   static void Groups(const BlockTopsTask& t, int block) {
     Part part = {.blocks = t.blocks + block,
                  .group_offset = 0,
@@ -69,25 +69,25 @@ struct BlockTopsImpl {
                  .tops = t.tops + block,
                  .first_line = 0,
                  .end_line = 0};
-    for (int group = 0; group < t.n_groups; ++group, part.group_offset += 64 * kSets) {
+    for (int group = 0; group < t.n_groups; ++group, part.group_offset += 64 * kLines) {
       for (int left = t.n_queries, line = 0; left > 0;) {
         const int count = left < kMostQueries ? left : kMostQueries;
         left -= count;
         part.first_line = line;
-        part.end_line = line = left == 0 || line + count > kSets ? kSets : line + count;
-        RunSome<kSets>(part, count);
-        part.codes += 2 * kSets * count;
+        part.end_line = line = left == 0 || line + count > kLines ? kLines : line + count;
+        RunSome<kLines>(part, count);
+        part.codes += CoarsePlanes(kLines) * count;
         part.tops += kScoreStride * count;
       }
     }
   }
 
-  template <int kSets = 1>
+  template <int kLines = 1>
   static void Tops(const BlockTopsTask& t) {
-    if constexpr (kSets < 4) {
-      if (t.n_sets != kSets) return Tops<kSets + 1>(t);
+    if constexpr (kLines < kMostCoarseLines) {
+      if (t.n_lines != kLines) return Tops<kLines + 1>(t);
     }
-    for (int block = 0; block < t.n_blocks; block += kWidth) Groups<kSets>(t, block);
+    for (int block = 0; block < t.n_blocks; block += kWidth) Groups<kLines>(t, block);
   }
 };
 

@@ -16,8 +16,11 @@ struct Avx512Pairs {
   static inline B OddBytes(B b) { return _mm512_srli_epi16(b, 8); }
   static inline B MulPairs(B a, B b) { return _mm512_madd_epi16(a, b); }
   static inline B MulBytes(B a, B b) { return _mm512_maddubs_epi16(a, b); }
-  static inline B LowNibbles(B b) { return _mm512_and_si512(b, _mm512_set1_epi8(15)); }
-  static inline B HighNibbles(B b) { return LowNibbles(_mm512_srli_epi16(b, 4)); }
+  static inline B Double16(B b) { return _mm512_slli_epi16(b, 1); }
+  static inline B Right16(B b, int n) { return _mm512_srli_epi16(b, n); }
+  static inline B And8(B b, int mask) {
+    return _mm512_and_si512(b, _mm512_set1_epi8(static_cast<char>(mask)));
+  }
   static inline B Add16(B a, B b) { return _mm512_add_epi16(a, b); }
   static inline B Add32(B a, B b) { return _mm512_add_epi32(a, b); }
   static inline B Set32(int x) { return _mm512_set1_epi32(x); }

@@ -31,25 +31,27 @@ struct Avx512Vnni : SelectionVectors16 {
     for (int i = 0; i < kCount; ++i) sums[i][0] = reinterpret_cast<I>(totals[i]);
   }
 
-  // 16 tokens' lower and upper halves of bytes times the words of each query.
-  template <int kSets, int kCount>
-  static inline __attribute__((always_inline)) void NibbleDot(const unsigned char* lines,
+  // The planes of 16 tokens times the words of each query.
+  template <int kLines, int kCount>
+  static inline __attribute__((always_inline)) void CoarseDot(const unsigned char* lines,
                                                               const int32_t* codes,
                                                               I (*sums)[1]) {
-    const __m512i nibble = _mm512_set1_epi8(15);
+    constexpr int kPlanes = CoarsePlanes(kLines);
     __m512i totals[kCount];
 #pragma GCC unroll 4
     for (int i = 0; i < kCount; ++i) totals[i] = _mm512_setzero_si512();
-#pragma GCC unroll 4
-    for (int set = 0; set < kSets; ++set) {
-      const __m512i both = _mm512_load_si512(lines + 64 * set);
-      const __m512i low = _mm512_and_si512(both, nibble);
-      const __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
+#pragma GCC unroll 16
+    for (int p = 0; p < kPlanes; ++p) {
+      const CoarsePlane plane = CoarsePlaneAt(p);
+      const __m512i line = _mm512_load_si512(lines + 64 * plane.line);
+      const __m512i shifted =
+          plane.shift < 0 ? _mm512_slli_epi16(line, 1) : _mm512_srli_epi16(line, plane.shift);
+      const __m512i values =
+          _mm512_and_si512(shifted, _mm512_set1_epi8(static_cast<char>(plane.mask)));
 #pragma GCC unroll 4
       for (int i = 0; i < kCount; ++i) {
-        const int32_t* words = codes + 2 * (i * kSets + set);
-        totals[i] = _mm512_dpbusd_epi32(totals[i], low, _mm512_set1_epi32(words[0]));
-        totals[i] = _mm512_dpbusd_epi32(totals[i], high, _mm512_set1_epi32(words[1]));
+        totals[i] =
+            _mm512_dpbusd_epi32(totals[i], values, _mm512_set1_epi32(codes[i * kPlanes + p]));
       }
     }
 #pragma GCC unroll 4

@@ -56,28 +56,30 @@ struct SelectionDotPairs {
     }
   }
 
-  // Lower and upper halves of bytes times the words of each query: eight words of 2 * 15 * 127 fit
-  // 16 bits.
-  template <int kSets, int kCount, class I>
-  static inline __attribute__((always_inline)) void NibbleDot(const unsigned char* lines,
+  // The planes times the words of each query: two words of 2 * 15 * 127 and eight of 2 * 6 * 127
+  // fit 16 bits.
+  template <int kLines, int kCount, class I>
+  static inline __attribute__((always_inline)) void CoarseDot(const unsigned char* lines,
                                                               const int32_t* codes,
                                                               I (*sums)[kVectors]) {
+    constexpr int kPlanes = CoarsePlanes(kLines);
     const B ones = Pairs::Set32(0x10001);
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       B totals[kCount];
 #pragma GCC unroll 4
       for (int i = 0; i < kCount; ++i) totals[i] = Pairs::Set32(0);
-#pragma GCC unroll 4
-      for (int set = 0; set < kSets; ++set) {
-        const B both = Pairs::Load(lines + 64 * set + kBytes * v);
-        const B low = Pairs::LowNibbles(both);
-        const B high = Pairs::HighNibbles(both);
+#pragma GCC unroll 16
+      for (int p = 0; p < kPlanes; ++p) {
+        const CoarsePlane plane = CoarsePlaneAt(p);
+        const B line = Pairs::Load(lines + 64 * plane.line + kBytes * v);
+        const B values =
+            Pairs::And8(plane.shift < 0 ? Pairs::Double16(line) : Pairs::Right16(line, plane.shift),
+                        plane.mask);
 #pragma GCC unroll 4
         for (int i = 0; i < kCount; ++i) {
-          const int32_t* words = codes + 2 * (i * kSets + set);
-          totals[i] = Pairs::Add16(totals[i], Pairs::MulBytes(low, Pairs::Set32(words[0])));
-          totals[i] = Pairs::Add16(totals[i], Pairs::MulBytes(high, Pairs::Set32(words[1])));
+          const B query = Pairs::Set32(codes[i * kPlanes + p]);
+          totals[i] = Pairs::Add16(totals[i], Pairs::MulBytes(values, query));
         }
       }
 #pragma GCC unroll 4

@@ -47,14 +47,28 @@ struct ScoreChunk {
 };
 
 constexpr int kRankAheadBlocks = 64;  // fetched into the cache before they are needed
+constexpr int kMostCoarseLines = 3;
+
+// Lines of coarse digests hold planes: four dimensions of 16 tokens in some bits of each byte,
+// which stand for multiples of 16.
+struct CoarsePlane {
+  int line;
+  int shift;  // to the right; -1: to the left
+  int mask;
+};
+constexpr int CoarsePlanes(int n_lines) { return 4 * n_lines - 2; }
+constexpr CoarsePlane CoarsePlaneAt(int plane) {
+  if (plane < 2) return {0, 4 * plane, 15};
+  return {(plane + 2) / 4, 2 * ((plane + 2) % 4) - 1, 6};
+}
 
 // Some blocks of coarse digests against some queries: those of each group, one group after another.
 struct BlockTopsTask {
   const unsigned char* const* blocks;  // [n_blocks + kRankAheadBlocks]
   int n_blocks;
   int n_groups;
-  int n_sets;            // of eight dimensions, at most 4
-  const int32_t* codes;  // [n_groups][n_queries][n_sets][2] words of four
+  int n_lines;           // of a group, at most kMostCoarseLines
+  const int32_t* codes;  // [n_groups][n_queries][CoarsePlanes(n_lines)] words of four
   int n_queries;         // of a group
   int32_t* tops;  // [n_groups * n_queries], kScoreStride apart, each with room for n_blocks and 16
 };

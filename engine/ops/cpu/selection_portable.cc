@@ -52,18 +52,19 @@ struct Portable {
     }
   }
 
-  template <int kSets, int kCount>
-  static inline void NibbleDot(const unsigned char* lines,
+  template <int kLines, int kCount>
+  static inline void CoarseDot(const unsigned char* lines,
                                const int32_t* codes,
                                I (*sums)[kScoreBlock / kWidth]) {
     for (int q = 0; q < kCount; ++q) {
       int32_t totals[kScoreBlock] = {};
-      for (int set = 0; set < kSets; ++set) {
-        signed char query[8];
-        __builtin_memcpy(query, codes + 2 * (q * kSets + set), sizeof(query));
+      for (int p = 0; p < CoarsePlanes(kLines); ++p) {
+        const CoarsePlane plane = CoarsePlaneAt(p);
+        signed char query[4];
+        __builtin_memcpy(query, codes + q * CoarsePlanes(kLines) + p, sizeof(query));
         for (int i = 0; i < 4 * kScoreBlock; ++i) {
-          const unsigned char both = lines[64 * set + i];
-          totals[i / 4] += query[i % 4] * (both & 15) + query[4 + i % 4] * (both >> 4);
+          const int byte = 2 * lines[64 * plane.line + i];
+          totals[i / 4] += query[i % 4] * (byte >> (plane.shift + 1) & plane.mask);
         }
       }
       __builtin_memcpy(sums[q], totals, sizeof(totals));

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <random>
 #include <string>
 #include <utility>
@@ -82,12 +83,14 @@ class WeightStackTest : public ::testing::Test {
     std::vector<double> result;
     for (const StackPart& part : parts) {
       const WeightView view = *source_.Get(part.weight);
-      for (std::int64_t row = 0; row < view.n_rows; ++row) {
+      const ShardRange rows = part.rows.value_or(ShardRange{0, view.n_rows});
+      const ShardRange cols = part.cols.value_or(ShardRange{0, view.n_cols});
+      for (std::int64_t row = rows.begin; row < rows.end(); ++row) {
         std::vector<float> weights(view.n_cols);
         DequantizeRow(view, source_.RowOf(part.weight, row), weights);
         double sum = 0;
-        for (std::int64_t i = 0; i < view.n_cols; ++i) {
-          sum += static_cast<double>(weights[i]) * x.const_data_ptr<float>()[i];
+        for (std::int64_t i = 0; i < cols.size; ++i) {
+          sum += static_cast<double>(weights[cols.begin + i]) * x.const_data_ptr<float>()[i];
         }
         result.push_back(sum + Bias(part, row));
       }
@@ -106,8 +109,8 @@ class WeightStackTest : public ::testing::Test {
   void ExpectProduct(const std::vector<StackPart>& parts, WeightMode mode, double tolerance) {
     const absl::StatusOr<PackedLinear> packed = PackStack(source_, parts, mode, device_);
     ASSERT_TRUE(packed.ok()) << packed.status();
-    at::Tensor x = at::empty({1, kColumns}, at::kFloat);
-    for (std::int64_t i = 0; i < kColumns; ++i) {
+    at::Tensor x = at::empty({1, packed->n_in()}, at::kFloat);
+    for (std::int64_t i = 0; i < packed->n_in(); ++i) {
       x.mutable_data_ptr<float>()[i] = static_cast<float>(std::sin(i));
     }
     at::Tensor out = at::empty({1, packed->n_out()}, at::kFloat);
@@ -158,6 +161,29 @@ TEST_F(WeightStackTest, FloatingPointBecomesBf16UnderAuto) {
   const auto bf16 = PackStack(source_, {{"a", ""}}, WeightMode::kBF16, device_);
   ASSERT_TRUE(automatic.ok() && bf16.ok());
   EXPECT_EQ(automatic->bytes(), bf16->bytes());
+}
+
+TEST_F(WeightStackTest, PartsOfMatricesAreThoseOfTheWholeOnes) {
+  source_.AddF32("turned_q", 5, kColumns);
+  source_.AddF32("turned_q_bias", 1, 5);
+  source_.AddQ8("k", 20);
+  source_.AddF32("k_bias", 1, 20);
+  ExpectProduct(
+      {{"turned_q", "turned_q_bias", ShardRange{1, 3}}, {"k", "k_bias", ShardRange{16, 4}}},
+      WeightMode::kF32,
+      1e-3);
+  const std::vector<StackPart> columns = {{"k", "", std::nullopt, ShardRange{32, 32}}};
+  ExpectProduct(columns, WeightMode::kF32, 1e-3);
+  ExpectProduct(columns, WeightMode::kAuto, 0.3);  // codes as they are in the file
+}
+
+TEST_F(WeightStackTest, ColumnsThatCutABlockAreRefused) {
+  source_.AddQ8("k", 20);
+  for (const ShardRange cols : {ShardRange{16, 32}, ShardRange{0, 48}}) {
+    const auto packed =
+        PackStack(source_, {{"k", "", std::nullopt, cols}}, WeightMode::kF32, device_);
+    EXPECT_EQ(packed.status().code(), absl::StatusCode::kInvalidArgument);
+  }
 }
 
 TEST_F(WeightStackTest, AMissingTensorIsNotFound) {

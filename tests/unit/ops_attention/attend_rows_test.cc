@@ -64,7 +64,9 @@ class AttendRowsTest : public testing::TestWithParam<std::tuple<CpuLevel, KvType
   CpuLevel level() const { return std::get<0>(GetParam()); }
   KvType type() const { return std::get<1>(GetParam()); }
   // Of absolute errors of values near 1.
-  double Tolerance(std::int32_t q_len) const { return !Rounds(q_len) ? 2e-5 : q_len > 1 ? 1e-1 : 3e-2; }
+  double Tolerance(std::int32_t q_len) const {
+    return !Rounds(q_len) ? 2e-5 : q_len > 1 ? 1e-1 : 3e-2;
+  }
   bool Rounds(std::int32_t q_len) const {
     if (level() < CpuLevel::kAvx512Bf16) return false;
     return type() == KvType::kBF16 || (type() == KvType::kInt8 && q_len > 1);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -26,6 +27,13 @@ inline std::vector<CpuLevel> AvailableLevels() {
 
 inline std::string LevelTestName(const testing::TestParamInfo<CpuLevel>& info) {
   return std::string(CpuLevelName(info.param));
+}
+
+// What coarse digests keep of a code in [-127, 127]: of the first eight dimensions the upper four
+// of eight bits, of others the nearest of four values.
+inline std::int32_t CoarseCode(std::int32_t code, std::int32_t dim) {
+  if (dim < 8) return static_cast<std::int32_t>(std::floor(code / 16.0)) * 16;
+  return code < -32 ? -48 : code < 0 ? -16 : code < 32 ? 16 : 48;
 }
 
 inline std::vector<PageId> ShuffledPages(std::int32_t n_pages, std::mt19937& random) {
@@ -61,17 +69,20 @@ struct DigestSequence {
     }
   }
 
-  // Dimension d of eight is in the lower half of byte d, dimension d + 4 in the upper half.
   void FillCoarse(PageId page, std::int32_t slot) const {
     const DigestLayout& layout = store->layout();
     const std::uint8_t* fine = store->Slot(page, slot);
     for (std::int32_t token = 0; token < layout.page_size; ++token) {
       for (std::int32_t group = 0; group < layout.n_groups; ++group) {
         for (std::int32_t dim = 0; dim < layout.coarse_dims; ++dim) {
+          const std::int32_t line = (dim + 8) / 16;
           std::uint8_t& byte =
-              store->CoarseSlot(page, slot)[layout.coarse_offset(token, group, dim / 8, dim % 4)];
-          const int half = fine[layout.offset(token, group, dim)] / 16;
-          byte = static_cast<std::uint8_t>(dim % 8 < 4 ? half : byte + 16 * half);
+              store->CoarseSlot(page, slot)[layout.coarse_offset(token, group, line) + dim % 4];
+          const std::int32_t code = fine[layout.offset(token, group, dim)] - kDigestBias;
+          const std::int32_t coarse = CoarseCode(code, dim);
+          const int bits = dim < 8 ? (coarse / 16 + 8) << dim / 4 * 4
+                                   : (coarse + 48) / 32 << 2 * ((dim - 8) / 4 % 4);
+          byte = static_cast<std::uint8_t>(byte | bits);
         }
       }
     }

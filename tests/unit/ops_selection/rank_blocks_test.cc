@@ -72,7 +72,7 @@ struct Problem {
       for (std::int32_t c = 0; c < shape.coarse_dims; ++c) {
         const std::int32_t code =
             CodeAt(*digests.store, 1, digests.pages, block * kDigestBlockTokens + i, group, c);
-        sum += queries[query * shape.rank + c] * ((code + kDigestBias) / 16 * 16 - kDigestBias);
+        sum += queries[query * shape.rank + c] * CoarseCode(code, c);
       }
       top = std::max(top, sum);
     }

@@ -33,12 +33,32 @@ TEST(EngineConfigTest, ErrorsNameTheSetting) {
   EXPECT_THAT(Message(Validate(config)), HasSubstr("selection.coarse_dims"));
 }
 
+TEST(EngineConfigTest, ErrorsNameTheSettingOfRanks) {
+  EngineConfig config;
+  TensorParallelSettings& ranks = config.tensor_parallel;
+  ranks.rank = 1;
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.rank"));
+  ranks = {};
+  ranks.size = 2;
+  EXPECT_TRUE(Validate(config).ok());
+  for (const char* address : {"", "8481", ":8481", "host", "host:0", "host:65536", "host:x"}) {
+    ranks.address = address;
+    EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.address")) << address;
+  }
+  ranks = {};
+  ranks.timeout = absl::ZeroDuration();
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.timeout"));
+}
+
 TEST(EngineConfigTest, SettingsOfTheAcceleratorNeedOne) {
   EngineConfig config;
   config.device.residency = Residency::kDevice;
   EXPECT_THAT(Message(Validate(config)), HasSubstr("device.compute cuda"));
   config.device.compute = ComputeDevice::kCuda;
   EXPECT_TRUE(Validate(config).ok());
+  config.tensor_parallel.size = 2;
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.size"));
+  config.tensor_parallel.size = 1;
   config.model.weights = WeightMode::kF32;
   EXPECT_THAT(Message(Validate(config)), HasSubstr("model.weights f32"));
 }

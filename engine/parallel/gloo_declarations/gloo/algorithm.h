@@ -1,0 +1,2 @@
+// Included by LibTorch; nothing of it is named there. See context.h.
+#pragma once
