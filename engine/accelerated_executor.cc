@@ -67,12 +67,20 @@ absl::StatusOr<AcceleratorSettings> SettingsOf(const EngineConfig& config,
   return settings;
 }
 
-void WarnOfFewPages(const AcceleratorPages& pages,
-                    std::int32_t page_size,
-                    std::int32_t max_context,
-                    EngineObserver* observer) {
+void TellOfPages(const AcceleratorPages& pages,
+                 std::int32_t page_size,
+                 std::int32_t max_context,
+                 EngineObserver* observer) {
+  if (observer == nullptr) return;
+  observer->OnNotice(absl::StrCat("the accelerator holds ",
+                                  pages.n_device_pages,
+                                  " of ",
+                                  pages.n_pages,
+                                  " KV pages of ",
+                                  pages.page_bytes,
+                                  " bytes"));
   const std::int64_t tokens = std::int64_t{pages.n_pages} * page_size;
-  if (tokens >= max_context || observer == nullptr) return;
+  if (tokens >= max_context) return;
   observer->OnWarning(absl::StrCat("KV memory holds ",
                                    tokens,
                                    " tokens, less than one request of the full context of ",
@@ -89,7 +97,7 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadAcceleratedExecutor(const Engi
   KEYHOLE_ASSIGN_OR_RETURN(std::unique_ptr<AcceleratorModel> model,
                            LoadAcceleratorModel(*plan.source, settings));
   const AcceleratorPages pages = model->pages();
-  WarnOfFewPages(pages, config.kv.page_size, parts.model.max_context, parts.observer);
+  TellOfPages(pages, config.kv.page_size, parts.model.max_context, parts.observer);
   parts.n_pages = pages.n_pages;
   parts.page_bytes = pages.page_bytes;
   auto executor = std::make_unique<AcceleratedExecutor>(

@@ -104,7 +104,7 @@ TEST_F(AttentionGpuTest, FullAttentionIsThatOfTheCpu) {
 TEST_F(AttentionGpuTest, RowsInInt8AreThoseOfTheCpu) {
   for (const PositionMode positions : {PositionMode::kNative, PositionMode::kRectified}) {
     Make({.type = KvType::kInt8, .positions = positions});
-    CompareWithCpu(3e-2);  // the CPU rounds int8 rows and queries to bf16 where they are many
+    CompareWithCpu(1e-1);  // the CPU rounds queries to bf16 or int8 where they are many
   }
 }
 

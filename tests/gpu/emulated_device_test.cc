@@ -24,6 +24,18 @@ TEST_F(EmulatedDeviceTest, ShortMemoryIsRecoverable) {
   EXPECT_TRUE(DeviceBuffer::Allocate(stream(), 64).ok());
 }
 
+TEST_F(EmulatedDeviceTest, AnUploadThatFailedIsMadeAgain) {
+  const std::vector<std::int32_t> values = {1, 2, 3};
+  const std::vector<std::int32_t> others(5000, 7);
+  workspace().Upload<std::int32_t>(values);
+  for (const Call call : {Call::kCopy, Call::kMalloc}) {
+    FailCall(call, cudaErrorInvalidValue);
+    EXPECT_THROW(workspace().Upload<std::int32_t>(others), DeviceError);
+    EXPECT_EQ(FromDevice(workspace().Upload<std::int32_t>(others), others.size()), others);
+    EXPECT_EQ(FromDevice(workspace().Upload<std::int32_t>(values), values.size()), values);
+  }
+}
+
 TEST_F(EmulatedDeviceTest, MemoryThatCannotBePinnedIsPageableAndSaysWhy) {
   FailCall(Call::kHostAlloc, cudaErrorMemoryAllocation);
   const absl::StatusOr<PinnedBuffer> buffer = PinnedBuffer::Allocate(100);

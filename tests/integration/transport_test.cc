@@ -139,5 +139,17 @@ TEST(TransportTest, MetricsHaveEveryFamilyAfterOneCall) {
   }
 }
 
+TEST(TransportTest, PagesOfTheAcceleratorAreATierOfTheirOwn) {
+  FakeEngineOptions options;
+  options.device_pages = [] {
+    return DevicePagesSnapshot{.pages = 100, .pages_used = 7, .host_pages = 1024};
+  };
+  TestServer server(std::move(options), TestServerConfigWithMetrics());
+  const std::string text = server.Scrape();
+  EXPECT_THAT(text, HasSubstr("\nkeyhole_kv_pages{tier=\"host\"} 1024"));
+  EXPECT_THAT(text, HasSubstr("\nkeyhole_kv_pages{tier=\"device\"} 100"));
+  EXPECT_THAT(text, HasSubstr("\nkeyhole_kv_pages_used{tier=\"device\"} 7"));
+}
+
 }  // namespace
 }  // namespace keyhole::testing

@@ -45,6 +45,7 @@ absl::StatusOr<std::unique_ptr<Engine>> MakeFakeEngine(FakeEngineOptions options
   parts.executor = std::make_unique<FakeExecutor>(std::move(model));
   parts.n_pages = options.n_pages;
   parts.page_bytes = 4096;
+  parts.device_pages = std::move(options.device_pages);
   parts.observer = options.observer;
   parts.clock = std::move(options.clock);
   return MakeEngine(options.config, std::move(parts));

@@ -1,6 +1,7 @@
 // A whole engine with a fake model, for tests of what lies above it.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -16,6 +17,7 @@ struct FakeEngineOptions {
   std::int32_t max_context = 4096;
   std::int32_t n_pages = 1024;
   bool chat = true;  // a template "<|turn|>role\ncontent\n" for each message
+  std::function<DevicePagesSnapshot()> device_pages;  // empty: no accelerator
   EngineObserver* observer = nullptr;
   std::unique_ptr<const Clock> clock;  // null: the system's
 };

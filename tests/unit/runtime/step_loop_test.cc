@@ -263,6 +263,16 @@ TEST_F(StepLoopTest, AFailedSequenceFailsAlone) {
   EXPECT_THAT(observer_.failures, ElementsAre(Pair(second, "cause")));  // for the log alone
 }
 
+TEST_F(StepLoopTest, AStepWithoutRoomTellsItsClientsOfTheMemory) {
+  Reset({.before_step = [](std::int64_t step) {
+    return step == 1 ? absl::ResourceExhaustedError("cause") : absl::OkStatus();
+  }});
+  const RequestId id = Arrive(3);
+  for (int i = 0; i < 3; ++i) Step();
+  EXPECT_EQ(ReasonOf(id), reason::kKvCapacity);
+  EXPECT_EQ(output_.ends.at(id).status.code(), absl::StatusCode::kResourceExhausted);
+}
+
 TEST_F(StepLoopTest, ProgressAtMostOnceASecond) {
   Request request;
   request.output.report_progress = true;
