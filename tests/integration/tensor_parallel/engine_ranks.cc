@@ -49,7 +49,7 @@ TensorParallelSettings RankSettings(std::int32_t size) {
   return settings;
 }
 
-std::unique_ptr<ChildProcess> StartRank(TensorParallelSettings settings,
+std::unique_ptr<ChildProcess> StartRank(const TensorParallelSettings& settings,
                                         std::int32_t rank,
                                         const std::string& role,
                                         const std::vector<std::string>& arguments) {
@@ -79,8 +79,8 @@ EngineConfig SmallConfig() {
 }
 
 std::vector<TokenId> SmallPrompt(std::int32_t length, std::int32_t seed) {
-  std::vector<TokenId> prompt;
-  for (std::int32_t i = 0; i < length; ++i) prompt.push_back((i * i * seed + i) % 250);
+  std::vector<TokenId> prompt(length);
+  for (std::int32_t i = 0; i < length; ++i) prompt[i] = (i * i * seed + i) % 250;
   return prompt;
 }
 

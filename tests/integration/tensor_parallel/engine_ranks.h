@@ -22,7 +22,7 @@ inline constexpr absl::Duration kDeadline = absl::Seconds(90);
 TensorParallelSettings RankSettings(std::int32_t size);
 
 // This program as another rank. `role`: see RunRole.
-std::unique_ptr<ChildProcess> StartRank(TensorParallelSettings settings,
+std::unique_ptr<ChildProcess> StartRank(const TensorParallelSettings& settings,
                                         std::int32_t rank,
                                         const std::string& role,
                                         const std::vector<std::string>& arguments = {});

@@ -21,8 +21,8 @@ constexpr std::int32_t kShared = 64;
 
 std::vector<TokenId> Tokens(std::uint32_t seed, std::int32_t n) {
   std::minstd_rand random(seed);
-  std::vector<TokenId> tokens;
-  for (std::int32_t i = 0; i < n; ++i) tokens.push_back(static_cast<TokenId>(random() % 96));
+  std::vector<TokenId> tokens(n);
+  for (TokenId& token : tokens) token = static_cast<TokenId>(random() % 96);
   return tokens;
 }
 

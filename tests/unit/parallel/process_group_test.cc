@@ -143,9 +143,9 @@ TEST(ProcessGroup, ARankWithAnotherSizeIsRefusedOnBothSides) {
 TEST(ProcessGroup, ASecondProcessOfOneRankIsRefused) {
   TensorParallelSettings settings = RankSettings(3);
   settings.start_timeout = absl::Seconds(10);
-  std::vector<std::thread> twins;
-  for (int i = 0; i < 2; ++i) {
-    twins.emplace_back([settings]() mutable {
+  std::vector<std::thread> twins(2);
+  for (std::thread& twin : twins) {
+    twin = std::thread([settings]() mutable {
       settings.rank = 1;
       EXPECT_FALSE(ProcessGroup::Connect(settings).ok());
     });
