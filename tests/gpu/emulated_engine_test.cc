@@ -61,6 +61,15 @@ TEST_F(EmulatedEngineTest, ShortMemoryOfTheDeviceLeavesTheEngineServing) {
   EXPECT_TRUE(Ask(*engine, EngineRequest(0)).status.ok());
 }
 
+TEST_F(EmulatedEngineTest, AnErrorThatDestroysTheContextIsTheEnginesFailure) {
+  const std::unique_ptr<Engine> engine = MakeCaseEngine(kCase);
+  ASSERT_NE(engine, nullptr);
+  EXPECT_TRUE(engine->Snapshot().failure.ok());
+  FailCalls(Call::kCopy, {.error = cudaErrorIllegalAddress, .after = 60, .count = 1});
+  EXPECT_EQ(Ask(*engine, EngineRequest(0)).status.code(), absl::StatusCode::kInternal);
+  EXPECT_FALSE(engine->Snapshot().failure.ok());
+}
+
 TEST_F(EmulatedEngineTest, WeightsThatDoNotFitAreRefused) {
   FailCalls(Call::kMalloc, {.error = cudaErrorMemoryAllocation, .after = 3, .count = 1});
   EXPECT_EQ(Engine::Create(ConfigOf(kCase), nullptr).status().code(),

@@ -47,7 +47,7 @@ struct AddArgs {
 
 // The same for every row, as of a bias.
 struct AddToRowsArgs {
-  float* x = nullptr;  // [n_rows, n], += y
+  float* x = nullptr;        // [n_rows, n], += y
   const float* y = nullptr;  // [n]
   std::int64_t n_rows = 0;
   std::int64_t n = 0;
