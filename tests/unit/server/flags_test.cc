@@ -1,5 +1,7 @@
 #include "server/flags.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <fstream>
 #include <string>
@@ -127,7 +129,9 @@ class ConfigFileTest : public ::testing::Test {
  protected:
   void Write(const std::string& text) { std::ofstream(path_) << text; }
 
-  const std::string path_ = ::testing::TempDir() + "/keyhole_flags_test.conf";
+  // Tests run at once, each in a process of its own.
+  const std::string path_ =
+      ::testing::TempDir() + "/keyhole_flags_test-" + std::to_string(getpid()) + ".conf";
 };
 
 TEST_F(ConfigFileTest, NamesAreTheFlags) {
