@@ -60,7 +60,7 @@ absl::StatusOr<AcceleratorMemory> ShareMemory(const KvLayout& layout,
   AcceleratorMemory memory;
   memory.n_pages = static_cast<std::int32_t>(n_pages);
   memory.device_bytes = settings.device_bytes > 0 ? settings.device_bytes : for_rows;
-  if (n_pages > 0 && memory.device_bytes <= for_rows) return memory;
+  if (n_pages > 0 && for_rows > 0 && memory.device_bytes <= for_rows) return memory;
   return absl::ResourceExhaustedError(absl::StrCat("the device has ",
                                                    room,
                                                    " bytes left for KV pages of ",
