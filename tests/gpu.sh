@@ -9,12 +9,14 @@
 set -euo pipefail
 
 PROGRAMS=(tests/gpu/gpu_ops_test tests/gpu/gpu_model_test tests/bench/gpu/gpu_kernels_bench tests/bench/gpu/gpu_decode_bench)
-PIECES=(tests model-tests sanitizer-memory sanitizer-races bench-kernels bench-decode-host bench-decode-auto bench-full-attention
+PIECES=(tests model-tests sanitizer-memory sanitizer-races sanitizer-model-memory sanitizer-model-races bench-kernels bench-decode-host bench-decode-auto bench-full-attention
   bench-capacity)
 LIMIT_MIB=60
 SECONDS_A_PIECE=590
 # Under the sanitizers a test takes up to a hundred times as long: all operators, without the million of scores.
 SANITIZED='-*TopKOfAMillion:*CausalAttention*'
+# Of the model's: attention's steps with every policy and residency, and a forward pass.
+SANITIZED_MODEL='AttentionGpuTest.*:LlamaGpuTest.ResidenciesAgreeBitForBit'
 
 bundle() {
   local build=${1:-build/cuda-release} to=${2:-build/gpu-bundle} program library
@@ -76,16 +78,17 @@ gtest() {
   return "$status"
 }
 
+# sanitizer PIECE PROGRAM FILTER TOOL...
 sanitizer() {
-  local piece=$1 tool program
+  local piece=$1 tested=$2 filter=$3 tool program
   program=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
-  shift
+  shift 3
   if [[ ! -x $program ]]; then
     result "$piece" 127 0 '"problem": "no compute-sanitizer"'
     return 1
   fi
   for tool in "$@"; do
-    gtest "$piece $tool" "$program" --tool "$tool" --error-exitcode 9 bin/gpu_ops_test --gtest_brief=1 --gtest_filter="$SANITIZED" \
+    gtest "$piece $tool" "$program" --tool "$tool" --error-exitcode 9 "bin/$tested" --gtest_brief=1 --gtest_filter="$filter" \
       || return 1
   done
 }
@@ -102,8 +105,10 @@ bench() {
 run_piece() {
   case $1 in
     tests) gtest tests bin/gpu_ops_test ;;
-    sanitizer-memory) sanitizer "$1" memcheck ;;
-    sanitizer-races) sanitizer "$1" racecheck ;;
+    sanitizer-memory) sanitizer "$1" gpu_ops_test "$SANITIZED" memcheck ;;
+    sanitizer-races) sanitizer "$1" gpu_ops_test "$SANITIZED" racecheck ;;
+    sanitizer-model-memory) sanitizer "$1" gpu_model_test "$SANITIZED_MODEL" memcheck ;;
+    sanitizer-model-races) sanitizer "$1" gpu_model_test "$SANITIZED_MODEL" racecheck ;;
     model-tests) gtest model-tests bin/gpu_model_test ;;
     bench-kernels) bench "$1" bin/gpu_kernels_bench ;;
     bench-decode-host) bench "$1" bin/gpu_decode_bench host ;;

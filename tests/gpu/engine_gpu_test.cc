@@ -70,8 +70,8 @@ TEST(EngineGpuTest, LogProbabilitiesOfAPromptAreThoseOfTheCpu) {
 TEST(EngineGpuTest, SeveralAtOnceAndOneCancelled) {
   const std::unique_ptr<Engine> engine = MakeCaseEngine(kSpillingCases[1]);
   ASSERT_NE(engine, nullptr);
-  std::vector<std::shared_ptr<Recording>> running;
-  for (int i = 0; i < 3; ++i) running.push_back(Submit(*engine, EngineRequest(i, 16)));
+  std::vector<std::shared_ptr<Recording>> running(3);
+  for (int i = 0; i < 3; ++i) running[i] = Submit(*engine, EngineRequest(i, 16));
   auto cancelled = std::make_shared<Recording>();
   const auto id =
       engine->Submit(EngineRequest(9, 64), std::make_unique<testing::RecordingSink>(cancelled));

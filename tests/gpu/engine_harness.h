@@ -55,6 +55,7 @@ inline std::unique_ptr<Engine> MakeCaseEngine(const EngineCase& wanted) {
 // `seed` makes another prompt.
 inline Request EngineRequest(std::int32_t seed = 0, std::int32_t max_output = 8) {
   std::vector<TokenId> prompt;
+  prompt.reserve(kEnginePromptLen);
   for (std::int32_t i = 0; i < kEnginePromptLen; ++i)
     prompt.push_back((i * i * 7 + i + seed) % 250);
   Request request;

@@ -26,8 +26,8 @@ std::size_t StepBytes(const ModelConfig& config,
   std::size_t bytes = DeviceActivationMemory::Bytes(config, n_rows, settings.max_logits);
   // Queries turned to three distances, and keys.
   bytes += 4 * static_cast<std::size_t>(n_rows) * config.q_size() * sizeof(float);
-  // Scores of every row of a sequence, and pooled ones.
-  bytes += 2 * sizeof(float) * static_cast<std::size_t>(settings.max_context) *
+  // Scores of every row of a sequence, pooled ones, and those that may be chosen with their rows.
+  bytes += 4 * sizeof(float) * static_cast<std::size_t>(settings.max_context) *
            static_cast<std::size_t>(settings.max_running);
   bytes += static_cast<std::size_t>(settings.rope_positions) * config.head_dim * sizeof(float);
   if (settings.attention.positions == PositionMode::kRectified) {

@@ -23,6 +23,8 @@ TopKArgs PlanTopK(std::span<const TopKParams> sequences, Workspace& workspace) {
     CheckOp(params.k >= 0 && params.n >= 0, kOp, "k or n is negative");
     args.max_n = std::max(args.max_n, params.n);
     bytes += Block::Bytes(kRadixPasses, sizeof(RadixState)) +
+             Block::Bytes(params.n, sizeof(TopKSurvivor)) +
+             Block::Bytes(SegmentsOf(params.n), sizeof(std::int32_t)) +
              Block::Bytes(SegmentsOf(params.n), sizeof(TopKCount));
   }
   if (args.max_n == 0) return {};
@@ -37,6 +39,8 @@ TopKArgs PlanTopK(std::span<const TopKParams> sequences, Workspace& workspace) {
                      .rows = params.rows,
                      .counts = args.counts + table.size() * kCounts,
                      .states = block.Cut<RadixState>(kRadixPasses),
+                     .survivors = block.Cut<TopKSurvivor>(params.n),
+                     .n_survivors = block.Cut<std::int32_t>(SegmentsOf(params.n)),
                      .segments = block.Cut<TopKCount>(SegmentsOf(params.n))});
   }
   args.sequences = workspace.Upload<TopKSequence>(table);

@@ -9,10 +9,7 @@ constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarpLanes;
 constexpr int kWarpScores = kTopKSegment / kWarps;
 
-struct PassArgs {
-  TopKArgs top_k;
-  std::int32_t pass;
-};
+constexpr int kThreadScores = kTopKSegment / kThreads;
 
 // Largest digits first, each thread a run of them: finds the digit of the k-th largest key. Once in
 // a kernel.
@@ -57,26 +54,89 @@ __device__ std::int32_t SegmentEnd(const TopKSequence& sequence) {
   return end < sequence.n ? end : sequence.n;
 }
 
-// Digits of the keys that share the prefix found so far. grid: segments; sequences.
-__global__ void __launch_bounds__(kThreads) HistogramKernel(PassArgs args) {
-  const TopKSequence& sequence = args.top_k.sequences[blockIdx.y];
-  if (IsIdle(sequence)) return;
-  __shared__ std::uint32_t bins[kRadixBins];
-  const RadixState state = StateBefore(sequence, args.pass);
+__device__ void ClearBins(std::uint32_t* bins) {
   for (int i = threadIdx.x; i < kRadixBins; i += kThreads) bins[i] = 0;
   __syncthreads();
-  const std::int32_t end = SegmentEnd(sequence);
-  for (std::int32_t j = blockIdx.x * kTopKSegment + threadIdx.x; j < end; j += kThreads) {
-    const std::uint32_t key = RadixKey(sequence.scores[j]);
-    if (RadixPrefix(key, args.pass) == state.prefix) {
-      atomicAdd(&bins[RadixDigit(key, args.pass)], 1U);
-    }
-  }
+}
+
+__device__ void AddBins(const std::uint32_t* bins, const TopKSequence& sequence, int pass) {
   __syncthreads();
-  std::uint32_t* counts = sequence.counts + args.pass * kRadixBins;
+  std::uint32_t* counts = sequence.counts + pass * kRadixBins;
   for (int i = threadIdx.x; i < kRadixBins; i += kThreads) {
     if (bins[i] != 0) atomicAdd(&counts[i], bins[i]);
   }
+}
+
+// First digits of all keys. grid: segments; sequences.
+__global__ void __launch_bounds__(kThreads) FirstDigitKernel(TopKArgs args) {
+  const TopKSequence& sequence = args.sequences[blockIdx.y];
+  if (IsIdle(sequence)) return;
+  __shared__ std::uint32_t bins[kRadixBins];
+  ClearBins(bins);
+  const std::int32_t end = SegmentEnd(sequence);
+  for (std::int32_t j = blockIdx.x * kTopKSegment + threadIdx.x; j < end; j += kThreads) {
+    atomicAdd(&bins[RadixDigit(RadixKey(sequence.scores[j]), 0)], 1U);
+  }
+  AddBins(bins, sequence, 0);
+}
+
+// Keeps what reaches the first digit of the k-th largest, in order, and counts the second digits of
+// those that have it. A warp takes a run of its segment. grid: segments; sequences.
+__global__ void __launch_bounds__(kThreads) KeepKernel(TopKArgs args) {
+  const TopKSequence& sequence = args.sequences[blockIdx.y];
+  if (IsIdle(sequence)) return;
+  __shared__ std::uint32_t bins[kRadixBins];
+  __shared__ std::int32_t warps[kWarps];
+  const int warp = threadIdx.x / kWarpLanes;
+  const int lane = threadIdx.x % kWarpLanes;
+  const std::uint32_t least = StateBefore(sequence, 1).prefix;
+  ClearBins(bins);
+  const std::int32_t first = blockIdx.x * kTopKSegment;
+  const std::int32_t begin = first + warp * kWarpScores + lane;
+  std::uint32_t keys[kThreadScores];
+  std::int32_t n_kept = 0;
+#pragma unroll
+  for (int i = 0; i < kThreadScores; ++i) {
+    const std::int32_t j = begin + i * kWarpLanes;
+    const bool there = j < sequence.n;
+    keys[i] = there ? RadixKey(sequence.scores[j]) : 0;
+    n_kept += __popc(__ballot_sync(kAllLanes, there && keys[i] >= least));
+    if (there && RadixPrefix(keys[i], 1) == least) atomicAdd(&bins[RadixDigit(keys[i], 1)], 1U);
+  }
+  if (lane == 0) warps[warp] = n_kept;
+  AddBins(bins, sequence, 1);
+
+  TopKSurvivor* out = sequence.survivors + first;
+  for (int w = 0; w < warp; ++w) out += warps[w];
+  const unsigned lower = (1U << lane) - 1;
+#pragma unroll
+  for (int i = 0; i < kThreadScores; ++i) {
+    const std::int32_t j = begin + i * kWarpLanes;
+    const bool keep = j < sequence.n && keys[i] >= least;
+    const unsigned kept = __ballot_sync(kAllLanes, keep);
+    if (keep) out[__popc(kept & lower)] = {keys[i], j};
+    out += __popc(kept);
+  }
+  if (threadIdx.x == kThreads - 1) {
+    sequence.n_survivors[blockIdx.x] =
+        static_cast<std::int32_t>(out - (sequence.survivors + first));
+  }
+}
+
+// Last digits of the survivors that share the others with the k-th largest. grid: segments;
+// sequences.
+__global__ void __launch_bounds__(kThreads) LastDigitKernel(TopKArgs args) {
+  const TopKSequence& sequence = args.sequences[blockIdx.y];
+  if (IsIdle(sequence)) return;
+  __shared__ std::uint32_t bins[kRadixBins];
+  const std::uint32_t prefix = StateBefore(sequence, 2).prefix;
+  ClearBins(bins);
+  const TopKSurvivor* survivors = sequence.survivors + blockIdx.x * kTopKSegment;
+  for (int i = threadIdx.x; i < sequence.n_survivors[blockIdx.x]; i += kThreads) {
+    const std::uint32_t key = survivors[i].key;
+    if (RadixPrefix(key, 2) == prefix) atomicAdd(&bins[RadixDigit(key, 2)], 1U);
+  }
+  AddBins(bins, sequence, 2);
 }
 
 // grid: segments; sequences.
@@ -87,11 +147,10 @@ __global__ void __launch_bounds__(kThreads) CountKernel(TopKArgs args) {
   const std::uint32_t limit = StateBefore(sequence, kRadixPasses).prefix;
   std::int32_t greater = 0;
   std::int32_t equal = 0;
-  const std::int32_t end = SegmentEnd(sequence);
-  for (std::int32_t j = blockIdx.x * kTopKSegment + threadIdx.x; j < end; j += kThreads) {
-    const std::uint32_t key = RadixKey(sequence.scores[j]);
-    greater += static_cast<std::int32_t>(key > limit);
-    equal += static_cast<std::int32_t>(key == limit);
+  const TopKSurvivor* survivors = sequence.survivors + blockIdx.x * kTopKSegment;
+  for (int i = threadIdx.x; i < sequence.n_survivors[blockIdx.x]; i += kThreads) {
+    greater += static_cast<std::int32_t>(survivors[i].key > limit);
+    equal += static_cast<std::int32_t>(survivors[i].key == limit);
   }
   greater = BlockReduce<kThreads>(greater, Sum{}, scratch[0]);
   equal = BlockReduce<kThreads>(equal, Sum{}, scratch[1]);
@@ -110,7 +169,7 @@ __device__ TopKCount CountsBefore(const TopKSequence& sequence) {
           BlockReduce<kThreads>(sum.equal, Sum{}, scratch[1])};
 }
 
-// A warp takes a run of its segment, 32 scores at a time, in order. grid: segments; sequences.
+// A warp takes a run of its segment's survivors, 32 at a time, in order. grid: segments; sequences.
 __global__ void __launch_bounds__(kThreads) EmitKernel(TopKArgs args) {
   const TopKSequence& sequence = args.sequences[blockIdx.y];
   if (IsIdle(sequence)) return;
@@ -119,13 +178,17 @@ __global__ void __launch_bounds__(kThreads) EmitKernel(TopKArgs args) {
   const int lane = threadIdx.x % kWarpLanes;
   const RadixState limit = sequence.states[kRadixPasses - 1];
   TopKCount before = CountsBefore(sequence);
-  const std::int32_t begin = blockIdx.x * kTopKSegment + warp * kWarpScores;
+  const TopKSurvivor* survivors = sequence.survivors + blockIdx.x * kTopKSegment;
+  const std::int32_t n = sequence.n_survivors[blockIdx.x];
+  const std::int32_t run = CeilDiv(n, kThreads) * kWarpLanes;
+  const std::int32_t begin = warp * run + lane;
+  const auto key_of = [&](std::int32_t i) { return i < n ? survivors[i].key : 0; };
 
   TopKCount mine = {0, 0};
-  for (std::int32_t j = begin + lane; j < begin + kWarpScores; j += kWarpLanes) {
-    const std::uint32_t key = j < sequence.n ? RadixKey(sequence.scores[j]) : 0;
+  for (std::int32_t i = begin; i < begin + run; i += kWarpLanes) {
+    const std::uint32_t key = key_of(i);
     mine.greater += __popc(__ballot_sync(kAllLanes, key > limit.prefix));
-    mine.equal += __popc(__ballot_sync(kAllLanes, j < sequence.n && key == limit.prefix));
+    mine.equal += __popc(__ballot_sync(kAllLanes, i < n && key == limit.prefix));
   }
   if (lane == 0) warps[warp] = mine;
   __syncthreads();
@@ -135,16 +198,17 @@ __global__ void __launch_bounds__(kThreads) EmitKernel(TopKArgs args) {
   }
 
   const unsigned lower = (1U << lane) - 1;
-  for (std::int32_t j = begin + lane; j < begin + kWarpScores; j += kWarpLanes) {
-    const std::uint32_t key = j < sequence.n ? RadixKey(sequence.scores[j]) : 0;
+  for (std::int32_t i = begin; i < begin + run; i += kWarpLanes) {
+    const std::uint32_t key = key_of(i);
     const bool is_greater = key > limit.prefix;
-    const bool is_equal = j < sequence.n && key == limit.prefix;
+    const bool is_equal = i < n && key == limit.prefix;
     const unsigned greater = __ballot_sync(kAllLanes, is_greater);
     const unsigned equal = __ballot_sync(kAllLanes, is_equal);
     const std::int32_t greater_before = before.greater + __popc(greater & lower);
     const std::int32_t equal_before = before.equal + __popc(equal & lower);
     if (is_greater || (is_equal && equal_before < limit.wanted)) {
-      sequence.rows[RadixPosition(greater_before, equal_before, limit.wanted)] = sequence.first + j;
+      sequence.rows[RadixPosition(greater_before, equal_before, limit.wanted)] =
+          sequence.first + survivors[i].j;
     }
     before.greater += __popc(greater);
     before.equal += __popc(equal);
@@ -160,16 +224,12 @@ cudaError_t LaunchTopK(const TopKArgs& args, cudaStream_t stream) {
     return error;
   }
   const dim3 grid(CeilDiv(args.max_n, kTopKSegment), args.n_sequences);
-  for (std::int32_t pass = 0; pass < kRadixPasses; ++pass) {
-    if (cudaError_t error = Launch(HistogramKernel, grid, kThreads, stream, PassArgs{args, pass});
-        error != cudaSuccess) {
-      return error;
-    }
+  for (const auto kernel :
+       {FirstDigitKernel, KeepKernel, LastDigitKernel, CountKernel, EmitKernel}) {
+    const cudaError_t error = Launch(kernel, grid, kThreads, stream, args);
+    if (error != cudaSuccess) return error;
   }
-  if (cudaError_t error = Launch(CountKernel, grid, kThreads, stream, args); error != cudaSuccess) {
-    return error;
-  }
-  return Launch(EmitKernel, grid, kThreads, stream, args);
+  return cudaSuccess;
 }
 
 }  // namespace keyhole::cuda

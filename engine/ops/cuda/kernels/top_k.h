@@ -17,6 +17,12 @@ struct TopKCount {
   std::int32_t equal;
 };
 
+// A score that may be one of the k largest once the first digit of the k-th is known.
+struct TopKSurvivor {
+  std::uint32_t key;
+  std::int32_t j;
+};
+
 struct TopKSequence {
   const float* scores = nullptr;  // [n], no NaN
   std::int32_t n = 0;
@@ -25,7 +31,10 @@ struct TopKSequence {
   std::int32_t* rows = nullptr;     // [k]: first + j, ascending
   std::uint32_t* counts = nullptr;  // [kRadixPasses, kRadixBins]: workspace
   RadixState* states = nullptr;     // [kRadixPasses]: workspace
-  TopKCount* segments = nullptr;    // [n / kTopKSegment, rounded up]: workspace
+  // Workspace, by segments, n / kTopKSegment rounded up of them:
+  TopKSurvivor* survivors = nullptr;  // [n]: a segment's first, in their order
+  std::int32_t* n_survivors = nullptr;
+  TopKCount* segments = nullptr;
 };
 
 struct TopKArgs {
@@ -37,8 +46,10 @@ struct TopKArgs {
   bool operator==(const TopKArgs&) const = default;
 };
 
-// Radix selection: three passes find the k-th largest key, two write the rows in their order. Ties
-// go to the smaller row. Counts are integers, so that no order of blocks matters.
+// Radix selection: the first pass over all scores finds the first digit of the k-th largest, the
+// second keeps those that reach it, and only these are read by the rest: two more passes for the
+// other digits, two that write the rows in their order. Ties go to the smaller row. Counts are
+// integers, so that no order of blocks matters.
 cudaError_t LaunchTopK(const TopKArgs& args, cudaStream_t stream);
 
 }  // namespace keyhole::cuda
