@@ -7,9 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/device/device.h"
+#include "engine/kv_memory.h"
 #include "engine/model/accelerator_model.h"
 #include "engine/model/host_logits_model.h"
-#include "engine/runtime/available_memory.h"
 #include "engine/runtime/model_executor.h"
 #include "engine/selection_setup.h"
 #include "engine/status_macros.h"
@@ -42,9 +42,7 @@ class AcceleratedExecutor final : public StepExecutor {
 
 absl::StatusOr<std::int64_t> HostBytes(const EngineConfig& config) {
   if (config.device.residency == Residency::kDevice) return 0;
-  if (config.kv.memory_bytes > 0) return config.kv.memory_bytes;
-  KEYHOLE_ASSIGN_OR_RETURN(const std::int64_t available, AvailableMemory());
-  return available / 2;
+  return KvMemoryBytes(config);
 }
 
 absl::StatusOr<AcceleratorSettings> SettingsOf(const EngineConfig& config,
@@ -67,10 +65,7 @@ absl::StatusOr<AcceleratorSettings> SettingsOf(const EngineConfig& config,
   return settings;
 }
 
-void TellOfPages(const AcceleratorPages& pages,
-                 std::int32_t page_size,
-                 std::int32_t max_context,
-                 EngineObserver* observer) {
+void TellOfPages(const AcceleratorPages& pages, EngineObserver* observer) {
   if (observer == nullptr) return;
   observer->OnNotice(absl::StrCat("the accelerator holds ",
                                   pages.n_device_pages,
@@ -79,12 +74,6 @@ void TellOfPages(const AcceleratorPages& pages,
                                   " KV pages of ",
                                   pages.page_bytes,
                                   " bytes"));
-  const std::int64_t tokens = std::int64_t{pages.n_pages} * page_size;
-  if (tokens >= max_context) return;
-  observer->OnWarning(absl::StrCat("KV memory holds ",
-                                   tokens,
-                                   " tokens, less than one request of the full context of ",
-                                   max_context));
 }
 
 }  // namespace
@@ -97,7 +86,8 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadAcceleratedExecutor(const Engi
   KEYHOLE_ASSIGN_OR_RETURN(std::unique_ptr<AcceleratorModel> model,
                            LoadAcceleratorModel(*plan.source, settings));
   const AcceleratorPages pages = model->pages();
-  TellOfPages(pages, config.kv.page_size, parts.model.max_context, parts.observer);
+  TellOfPages(pages, parts.observer);
+  WarnOfFewPages(pages.n_pages, config.kv.page_size, parts.model.max_context, parts.observer);
   parts.n_pages = pages.n_pages;
   parts.page_bytes = pages.page_bytes;
   auto executor = std::make_unique<AcceleratedExecutor>(

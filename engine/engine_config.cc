@@ -118,10 +118,9 @@ void DescribeTensorParallel(const TensorParallelSettings& settings,
 }
 
 absl::Status Validate(const TensorParallelSettings& settings) {
-  const std::size_t colon = settings.address.rfind(':');
+  const std::optional<HostPort> address = SplitHostPort(settings.address);
   std::int32_t port = 0;
-  if (colon == std::string::npos || colon == 0 ||
-      !absl::SimpleAtoi(settings.address.substr(colon + 1), &port) || port < 1 || port > 65535) {
+  if (!address.has_value() || !absl::SimpleAtoi(address->port, &port) || port < 1 || port > 65535) {
     return absl::InvalidArgumentError(
         absl::StrCat("tensor_parallel.address is HOST:PORT, not '", settings.address, "'"));
   }

@@ -90,6 +90,19 @@ struct TraceSettings {
   std::int64_t steps = 1000;
 };
 
+// Of an address HOST:PORT.
+struct HostPort {
+  std::string host;
+  std::string port;
+};
+
+// Nothing where the colon, the host or the port is missing.
+inline std::optional<HostPort> SplitHostPort(const std::string& address) {
+  const std::size_t colon = address.rfind(':');
+  if (colon == std::string::npos || colon == 0 || colon + 1 == address.size()) return std::nullopt;
+  return HostPort{address.substr(0, colon), address.substr(colon + 1)};
+}
+
 // Several processes, each with a part of every layer's heads and weights.
 struct TensorParallelSettings {
   std::int32_t size = 1;  // processes that share the model; 1: this one has all of it

@@ -13,10 +13,11 @@
 #include "engine/device/trace.h"
 #include "engine/kv/digest_store.h"
 #include "engine/kv/host_store.h"
+#include "engine/kv_memory.h"
+#include "engine/model/kv_layout_of.h"
 #include "engine/model/load_model.h"
 #include "engine/page_identity.h"
 #include "engine/parallel_setup.h"
-#include "engine/runtime/available_memory.h"
 #include "engine/runtime/model_executor.h"
 #include "engine/selection/policy_registry.h"
 #include "engine/selection_setup.h"
@@ -24,10 +25,6 @@
 
 namespace keyhole {
 namespace {
-
-void Warn(EngineObserver* observer, std::string_view text) {
-  if (observer != nullptr) observer->OnWarning(text);
-}
 
 // The model with all that it computes in, in the order in which they must go.
 class LoadedExecutor final : public StepExecutor {
@@ -59,7 +56,9 @@ class LoadedExecutor final : public StepExecutor {
     absl::StatusOr<StepResult> result = executor_->Run(input);
     if (trace_ != nullptr) {
       const absl::Status written = trace_->EndStep();
-      if (!written.ok()) Warn(observer_, std::string(written.message()));
+      if (!written.ok() && observer_ != nullptr) {
+        observer_->OnWarning(std::string(written.message()));
+      }
     }
     return result;
   }
@@ -78,14 +77,6 @@ class LoadedExecutor final : public StepExecutor {
   std::optional<ModelExecutor> executor_;
 };
 
-KvLayout LayoutOf(const ModelConfig& config, const KvSettings& kv) {
-  return {.n_layers = static_cast<std::int32_t>(config.n_layers),
-          .n_kv_heads = static_cast<std::int32_t>(config.n_kv_heads),
-          .head_dim = static_cast<std::int32_t>(config.head_dim),
-          .page_size = kv.page_size,
-          .type = kv.type};
-}
-
 // Null where none is asked for. Ranks on one machine do not write into one file.
 absl::StatusOr<std::unique_ptr<Trace>> MakeTrace(const EngineConfig& config) {
   if (config.trace.path.empty()) return nullptr;
@@ -100,11 +91,7 @@ absl::StatusOr<std::int32_t> CountPages(const EngineConfig& config,
                                         std::int32_t max_context,
                                         EngineObserver* observer) {
   const std::int32_t page_size = config.kv.page_size;
-  std::int64_t bytes = config.kv.memory_bytes;
-  if (bytes == 0) {
-    KEYHOLE_ASSIGN_OR_RETURN(const std::int64_t available, AvailableMemory());
-    bytes = available / 2 / config.tensor_parallel.size;  // all ranks may be on this machine
-  }
+  KEYHOLE_ASSIGN_OR_RETURN(const std::int64_t bytes, KvMemoryBytes(config));
   const std::int64_t usable =
       std::int64_t{PagesForTokens(max_context, page_size)} * config.scheduler.max_running;
   const std::int64_t n_pages = std::min(bytes / page_bytes, usable);
@@ -112,13 +99,7 @@ absl::StatusOr<std::int32_t> CountPages(const EngineConfig& config,
     return absl::ResourceExhaustedError(
         absl::StrCat("kv.memory_bytes of ", bytes, " holds no page of ", page_bytes, " bytes"));
   }
-  if (n_pages * page_size < max_context) {
-    Warn(observer,
-         absl::StrCat("KV memory holds ",
-                      n_pages * page_size,
-                      " tokens, less than one request of the full context of ",
-                      max_context));
-  }
+  WarnOfFewPages(n_pages, page_size, max_context, observer);
   return static_cast<std::int32_t>(n_pages);
 }
 
@@ -143,7 +124,7 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
     return LoadAcceleratedExecutor(config, std::move(plan), parts);
   }
   const ModelConfig& model_config = plan.source->config();
-  const KvLayout layout = LayoutOf(plan.shard.config, config.kv);
+  const KvLayout layout = KvLayoutOf(plan.shard.config, config.kv.page_size, config.kv.type);
   parts.page_bytes = static_cast<std::int64_t>(layout.page_bytes());
   DigestLayout digest_layout;
   if (plan.policy.maps != nullptr) {

@@ -13,10 +13,7 @@ absl::Status CheckPositive(std::string_view name, absl::Duration value) {
 }
 
 absl::Status CheckAddress(std::string_view name, const std::string& address) {
-  const auto colon = address.rfind(':');
-  if (colon != std::string::npos && colon > 0 && colon + 1 < address.size()) {
-    return absl::OkStatus();
-  }
+  if (SplitHostPort(address).has_value()) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(std::string(name), " is HOST:PORT, not '", address, "'"));
 }

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <utility>
 
+#include "engine/model/kv_layout_of.h"
 #include "engine/model/load_model.h"
 #include "engine/status_macros.h"
 
@@ -19,10 +20,7 @@ constexpr std::int32_t kChunk = 512;
 
 absl::StatusOr<std::unique_ptr<RecordedModel>> RecordedModel::Load(RecordedModelSettings settings) {
   const ModelConfig& config = settings.source->config();
-  const KvLayout layout = {.n_layers = static_cast<std::int32_t>(config.n_layers),
-                           .n_kv_heads = static_cast<std::int32_t>(config.n_kv_heads),
-                           .head_dim = static_cast<std::int32_t>(config.head_dim),
-                           .type = KvType::kF32};
+  const KvLayout layout = KvLayoutOf(config, KvLayout{}.page_size, KvType::kF32);
   const std::int32_t n_pages = PagesForTokens(settings.max_segment, layout.page_size);
   KEYHOLE_ASSIGN_OR_RETURN(std::unique_ptr<HostStore> store, HostStore::Create(layout, n_pages));
   std::unique_ptr<RecordedModel> recorded(new RecordedModel(std::move(store)));

@@ -187,7 +187,7 @@ void DequantizeColumns(const WeightView& view,
                        std::span<float> out) {
   const WeightTypeInfo& info = InfoOf(view.type);
   const std::size_t at = static_cast<std::size_t>(row) * view.row_bytes() +
-                         static_cast<std::size_t>(first_col / info.block_size * info.block_bytes);
+                         static_cast<std::size_t>(info.BytesOf(first_col));
   const auto* start = reinterpret_cast<const Byte*>(view.bytes.data());
   kDecoders[static_cast<std::size_t>(view.type)](start + at, info, out);
 }

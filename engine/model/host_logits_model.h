@@ -19,8 +19,6 @@ class HostLogitsModel final : public Model {
   std::size_t weight_bytes() const override { return model_->weight_bytes(); }
   absl::StatusOr<at::Tensor> Forward(const ModelInput& input, StepResult& result) override;
 
-  AcceleratorModel& accelerator() { return *model_; }
-
  private:
   ModelConfig config_;
   std::unique_ptr<AcceleratorModel> model_;

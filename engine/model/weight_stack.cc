@@ -81,9 +81,8 @@ class Stack {
   const std::byte* RowBytes(std::int64_t row) const {
     const Matrix& matrix = MatrixOf(row);
     const auto stored = static_cast<std::size_t>(StoredRow(matrix, row));
-    const WeightTypeInfo& info = InfoOf(matrix.view.type);
     return matrix.view.bytes.data() + stored * matrix.view.row_bytes() +
-           matrix.cols.begin / info.block_size * info.block_bytes;
+           InfoOf(matrix.view.type).BytesOf(matrix.cols.begin);
   }
 
  private:

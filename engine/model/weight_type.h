@@ -14,6 +14,9 @@ struct WeightTypeInfo {
   std::string_view name;
   std::int64_t block_size;   // values in a block
   std::int64_t block_bytes;  // bytes of a block
+
+  // Of whole blocks.
+  std::int64_t BytesOf(std::int64_t n_values) const { return n_values / block_size * block_bytes; }
 };
 
 const WeightTypeInfo& InfoOf(WeightType type);

@@ -134,16 +134,14 @@ class Ranking {
     const std::int32_t first = params_.first + static_cast<std::int32_t>(index) * kTile;
     const std::size_t block_bytes = layout_.coarse_block_bytes();
     std::int32_t page = first / per_page;
-    for (std::int32_t i = 0, in_page = first % per_page; i < n + kRankAheadBlocks; ++page) {
-      if (first + i >= params_.end) {  // beyond the last block: itself
-        std::fill(blocks + i, blocks + n + kRankAheadBlocks, blocks[i - 1]);
-        break;
-      }
-      const unsigned char* at = params_.store->CoarseSlot(params_.pages[page], params_.slot);
-      for (; in_page < per_page && i < n + kRankAheadBlocks; ++in_page, ++i) {
-        blocks[i] = at + in_page * block_bytes;
-      }
+    std::int32_t in_page = first % per_page;
+    const unsigned char* slot = params_.store->CoarseSlot(params_.pages[page], params_.slot);
+    for (std::int32_t i = 0; i < n + kRankAheadBlocks; ++i) {
+      blocks[i] = slot + in_page * block_bytes;
+      if (first + i + 1 >= params_.end) continue;  // nothing comes after the last block
+      if (++in_page < per_page) continue;
       in_page = 0;
+      slot = params_.store->CoarseSlot(params_.pages[++page], params_.slot);
     }
     auto* rows = reinterpret_cast<std::int32_t*>(RowsOf(index));
     kernels_.score.block_tops({.blocks = blocks,

@@ -28,17 +28,6 @@ constexpr const char* kRefusedKey = "refused";
 
 std::string RankKey(std::int32_t rank) { return absl::StrCat("rank/", rank); }
 
-struct HostPort {
-  std::string host;
-  std::string port;
-};
-
-// REQUIRES: the settings passed Validate.
-HostPort SplitAddress(const std::string& address) {
-  const std::size_t colon = address.rfind(':');
-  return {address.substr(0, colon), address.substr(colon + 1)};
-}
-
 absl::Status Unavailable(std::string_view what, const std::string& address, const char* cause) {
   return absl::UnavailableError(
       absl::StrCat("tensor parallel: ", std::string(what), " ", address, ": ", std::string(cause)));
@@ -176,7 +165,7 @@ absl::Status Register(c10d::Store& store, const TensorParallelSettings& settings
 }  // namespace
 
 absl::StatusOr<Rendezvous> Meet(const TensorParallelSettings& settings) {
-  const HostPort root = SplitAddress(settings.address);
+  const HostPort root = SplitHostPort(settings.address).value_or(HostPort());
   c10d::TCPStoreOptions options;
   int port = 0;
   if (!absl::SimpleAtoi(root.port, &port)) {

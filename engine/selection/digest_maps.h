@@ -1,6 +1,7 @@
 // Linear maps that compress queries and keys for scoring, found by calibration. Plain data.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -26,5 +27,11 @@ struct DigestMaps {
   std::int32_t query_distance = 0;  // queries are rotated to this distance before they are mapped
   std::vector<LayerDigestMaps> layers;
 };
+
+// Slots of a page's digests: one for each layer that selects.
+inline std::int32_t CountSlots(const DigestMaps& maps) {
+  return static_cast<std::int32_t>(std::count_if(
+      maps.layers.begin(), maps.layers.end(), [](const auto& layer) { return layer.selects; }));
+}
 
 }  // namespace keyhole

@@ -47,11 +47,6 @@ float Quantize(std::span<const float> values, std::int8_t* codes) {
 
 }  // namespace
 
-std::int32_t CountSlots(const DigestMaps& maps) {
-  return static_cast<std::int32_t>(std::count_if(
-      maps.layers.begin(), maps.layers.end(), [](const auto& layer) { return layer.selects; }));
-}
-
 absl::StatusOr<std::unique_ptr<RowScorer>> DigestScorer::Create(const PolicyParts& parts,
                                                                 const DigestRule& rule) {
   if (absl::Status status = Check(parts, rule); !status.ok()) return status;

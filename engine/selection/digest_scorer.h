@@ -75,7 +75,4 @@ class DigestScorer final : public RowScorer {
   TopKWorkspace top_k_;
 };
 
-// Slots of a digest store: by layer that selects.
-std::int32_t CountSlots(const DigestMaps& maps);
-
 }  // namespace keyhole

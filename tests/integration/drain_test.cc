@@ -31,6 +31,16 @@ HealthCheckResponse::ServingStatus Check(const std::shared_ptr<grpc::Channel>& c
   return status.ok() ? response.status() : HealthCheckResponse::SERVICE_UNKNOWN;
 }
 
+// Makes an engine without a script and tells which one.
+EngineFactory ScriptedFactory(ScriptedEngine*& engine) {
+  return
+      [&engine](const EngineConfig&, EngineObserver*) -> absl::StatusOr<std::unique_ptr<Engine>> {
+        auto made = std::make_unique<ScriptedEngine>(nullptr);
+        engine = made.get();
+        return made;
+      };
+}
+
 FakeEngineOptions Endless() {
   FakeEngineOptions options;
   options.model.answer = FakeModelOptions::Answer::kHash;
@@ -102,13 +112,7 @@ TEST(HealthTest, AStaleHeartbeatIsNotAlive) {
   ServerConfig config = TestServerConfig();
   config.heartbeat_timeout = absl::Milliseconds(200);
   ScriptedEngine* engine = nullptr;
-  TestServer server(
-      [&engine](const EngineConfig&, EngineObserver*) -> absl::StatusOr<std::unique_ptr<Engine>> {
-        auto made = std::make_unique<ScriptedEngine>(nullptr);
-        engine = made.get();
-        return made;
-      },
-      config);
+  TestServer server(ScriptedFactory(engine), config);
   server.WaitLoaded();
   EXPECT_TRUE(Eventually(
       [&] { return Check(server.channel(), kService) == HealthCheckResponse::SERVING; }));
@@ -123,13 +127,7 @@ TEST(HealthTest, AStaleHeartbeatIsNotAlive) {
 
 TEST(HealthTest, AnEngineThatFailedForGoodEndsTheServer) {
   ScriptedEngine* engine = nullptr;
-  TestServer server(
-      [&engine](const EngineConfig&, EngineObserver*) -> absl::StatusOr<std::unique_ptr<Engine>> {
-        auto made = std::make_unique<ScriptedEngine>(nullptr);
-        engine = made.get();
-        return made;
-      },
-      TestServerConfig());
+  TestServer server(ScriptedFactory(engine), TestServerConfig());
   server.WaitLoaded();
   EXPECT_FALSE(server.server().engine_failed());
   engine->Fail(absl::UnavailableError("a rank has gone"));

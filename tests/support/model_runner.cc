@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "engine/model/kv_layout_of.h"
 #include "engine/model/load_model.h"
 #include "engine/model/model_shard.h"
 #include "engine/model/rope_table.h"
@@ -25,14 +26,9 @@ ModelRunner::ModelRunner(const RunnerOptions& options, std::unique_ptr<HostStore
 absl::StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(
     std::shared_ptr<const WeightSource> source, const RunnerOptions& options) {
   const ModelConfig& config = source->config();
-  KvLayout layout;
-  layout.n_layers = static_cast<std::int32_t>(config.n_layers);
   const Shard own = options.group == nullptr ? Shard() : options.group->shard();
   KEYHOLE_ASSIGN_OR_RETURN(const ModelShard shard, ShardModel(config, own));
-  layout.n_kv_heads = static_cast<std::int32_t>(shard.config.n_kv_heads);
-  layout.head_dim = static_cast<std::int32_t>(config.head_dim);
-  layout.page_size = options.page_size;
-  layout.type = options.kv;
+  const KvLayout layout = KvLayoutOf(shard.config, options.page_size, options.kv);
   // Every sequence may leave a part of its last page empty.
   const std::int32_t n_pages = 2 * PagesForTokens(options.n_tokens, options.page_size) + 32;
   KEYHOLE_ASSIGN_OR_RETURN(std::unique_ptr<HostStore> store, HostStore::Create(layout, n_pages));

@@ -10,6 +10,7 @@
 #include "engine/model/accelerator_model.h"
 #include "engine/model/cuda/accelerator_memory.h"
 #include "engine/model/cuda/device_model.h"
+#include "engine/model/kv_layout_of.h"
 #include "engine/model/rope_table.h"
 #include "engine/status_macros.h"
 
@@ -29,21 +30,10 @@ cuda::DeviceSelection SelectionOf(const AcceleratorSettings& settings) {
   return selection;
 }
 
-KvLayout LayoutOf(const ModelConfig& config, const AcceleratorSettings& settings) {
-  return {.n_layers = static_cast<std::int32_t>(config.n_layers),
-          .n_kv_heads = static_cast<std::int32_t>(config.n_kv_heads),
-          .head_dim = static_cast<std::int32_t>(config.head_dim),
-          .page_size = settings.page_size,
-          .type = settings.kv};
-}
-
 std::size_t DigestPageBytes(const DigestMaps* maps, std::int32_t page_size) {
   if (maps == nullptr) return 0;
-  const auto n_slots = std::count_if(maps->layers.begin(),
-                                     maps->layers.end(),
-                                     [](const LayerDigestMaps& layer) { return layer.selects; });
   DigestLayout layout;
-  layout.n_slots = static_cast<std::int32_t>(n_slots);
+  layout.n_slots = CountSlots(*maps);
   layout.n_groups = maps->n_groups;
   layout.rank = maps->rank;
   layout.page_size = page_size;
@@ -57,7 +47,7 @@ class AcceleratedLlama final : public AcceleratorModel {
 
   absl::Status Make(const ModelConfig& config, const AcceleratorSettings& settings) {
     const DigestMaps* maps = settings.selection.maps.get();
-    const KvLayout layout = LayoutOf(config, settings);
+    const KvLayout layout = KvLayoutOf(config, settings.page_size, settings.kv);
     const std::size_t digest_bytes = DigestPageBytes(maps, settings.page_size);
     KEYHOLE_ASSIGN_OR_RETURN(const GpuInfo gpu, OpenGpu(0));
     const std::size_t step_bytes = cuda::StepBytes(config, layout, settings);

@@ -5,6 +5,7 @@
 
 #include "engine/device/device_copy.h"
 #include "engine/device/device_error.h"
+#include "engine/model/kv_layout_of.h"
 #include "engine/status_macros.h"
 
 namespace keyhole::cuda {
@@ -27,11 +28,8 @@ absl::Status DeviceModel::MakeKv(const Stream& stream,
                                  const ModelConfig& config,
                                  std::int64_t n_layers,
                                  const DeviceModelSettings& settings) {
-  const KvLayout layout = {.n_layers = static_cast<std::int32_t>(n_layers),
-                           .n_kv_heads = static_cast<std::int32_t>(config.n_kv_heads),
-                           .head_dim = static_cast<std::int32_t>(config.head_dim),
-                           .page_size = settings.page_size,
-                           .type = settings.kv};
+  KvLayout layout = KvLayoutOf(config, settings.page_size, settings.kv);
+  layout.n_layers = static_cast<std::int32_t>(n_layers);
   const ResidencySettings residency = {
       .mode = settings.residency,
       .device_bytes = settings.device_bytes,

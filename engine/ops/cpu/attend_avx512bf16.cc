@@ -1,6 +1,6 @@
-// Attention kernels for AVX-512 with BF16: rows of bf16, and with many queries those of int8, are
-// multiplied by products of bf16 pairs with f32 sums, at twice the rate of f32. Queries, weights
-// and what int8 codes stand for are rounded to bf16.
+// Attention kernels for AVX-512 with BF16. One query multiplies rows of bf16 by products of bf16
+// pairs with f32 sums, at twice the rate of f32. Many queries have scores by int8 products, and
+// values by products of bf16 pairs; weights and what int8 codes stand for are rounded to bf16.
 #include <immintrin.h>
 
 #include "engine/ops/cpu/attend_few_bf16.h"
@@ -97,18 +97,6 @@ inline __attribute__((always_inline)) void Multiply(Product p, int column, int n
   }
 }
 
-inline __mmask16 MaskOf(int left) {
-  if (left <= 0) return 0;
-  return left >= kWidth ? 0xffff : static_cast<__mmask16>((1U << left) - 1);
-}
-
-template <class Element>
-inline float ScaleOf(const Element* head, int head_dim) {
-  float scale = 1;
-  if constexpr (kHasScale<Element>) __builtin_memcpy(&scale, head + head_dim, sizeof(scale));
-  return scale;
-}
-
 // Sixteen elements in bf16; zeros where the mask has none.
 inline __m256i LoadBf16(const Bf16* in, __mmask16 mask, float) {
   return _mm256_maskz_loadu_epi16(mask, in);
@@ -153,7 +141,7 @@ void SoftmaxLanes(const AttendTile& t, const AttendState& s, int lane) {
   const __m512 zero = _mm512_setzero_ps();
   __m512 top = _mm512_sub_ps(zero, infinity);
   for (int j = 0; j < t.n_rows; ++j) top = _mm512_max_ps(top, ScoresOf<kMasked>(t, lane, j));
-  const Int8Queries queries(const_cast<float*>(t.queries), t.head_dim, t.padded_lanes);
+  const Int8Queries queries(t.queries, t.head_dim, t.padded_lanes);
   const __m512 scale = _mm512_loadu_ps(queries.scales + lane);
   const __m512 bias = _mm512_loadu_ps(t.bias + lane);
   const __m512 old_max = _mm512_loadu_ps(s.max + lane);
@@ -192,7 +180,7 @@ void PairValues(const AttendTile& t) {
     const float high_scale = ScaleOf(high, t.head_dim);
     float* out = t.rows + j / 2 * t.padded_dim;
     for (int c = 0; c < t.padded_dim; c += kWidth) {
-      const __mmask16 mask = MaskOf(t.head_dim - c);
+      const auto mask = static_cast<__mmask16>(FirstOnes(t.head_dim - c));
       const __m256i above = whole ? LoadBf16(high + c, mask, high_scale) : _mm256_setzero_si256();
       _mm512_storeu_si512(out + c, Pair(LoadBf16(low + c, mask, low_scale), above));
     }

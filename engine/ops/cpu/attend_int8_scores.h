@@ -7,6 +7,7 @@
 #include <immintrin.h>
 
 #include "engine/ops/cpu/attend_kernels.h"
+#include "engine/ops/cpu/attend_widen.h"
 #include "engine/ops/cpu/vector_math.h"
 
 namespace keyhole {
@@ -16,18 +17,18 @@ namespace {
 struct Int8Queries {
   static constexpr int kWidth = 16;  // lanes of a vector
 
-  Int8Queries(float* at, int head_dim, int lanes)
+  Int8Queries(const float* at, int head_dim, int lanes)
       : n_words((head_dim + 3) / 4),
         padded_lanes(lanes),
-        codes(reinterpret_cast<int32_t*>(at)),
+        codes(reinterpret_cast<const int32_t*>(at)),
         scales(at + static_cast<ptrdiff_t>(n_words) * lanes),
-        start(reinterpret_cast<int32_t*>(scales + lanes)) {}
+        start(reinterpret_cast<const int32_t*>(scales + lanes)) {}
 
   int n_words;
   int padded_lanes;
-  int32_t* codes;  // [n_words, padded_lanes], a word: four dimensions of one lane
-  float* scales;   // [padded_lanes]
-  int32_t* start;  // [padded_lanes], what takes back that codes of keys are biased
+  const int32_t* codes;  // [n_words, padded_lanes], a word: four dimensions of one lane
+  const float* scales;   // [padded_lanes]
+  const int32_t* start;  // [padded_lanes], what takes back that codes of keys are biased
 };
 
 constexpr int kKeyBias = 128;  // one operand of the products is unsigned
@@ -42,6 +43,12 @@ inline __m512 AbsoluteTop(const float* column, int head_dim, int stride) {
 
 void PackInt8Queries(float* queries, int head_dim, int padded_lanes) {
   const Int8Queries q(queries, head_dim, padded_lanes);
+  const auto writable = [queries](const void* part) {
+    return queries + (static_cast<const float*>(part) - queries);
+  };
+  float* const codes_out = writable(q.codes);
+  float* const scales_out = writable(q.scales);
+  float* const start_out = writable(q.start);
   for (int lane = 0; lane < padded_lanes; lane += Int8Queries::kWidth) {
     const __m512 top = AbsoluteTop(queries + lane, head_dim, padded_lanes);
     // A query of zeros has codes of zero under any scale.
@@ -59,24 +66,25 @@ void PackInt8Queries(float* queries, int head_dim, int padded_lanes) {
         codes = _mm512_or_si512(codes, _mm512_slli_epi32(byte, 8 * (c % 4)));
         sum = _mm512_add_epi32(sum, code);
       }
-      _mm512_storeu_si512(q.codes + static_cast<ptrdiff_t>(word) * padded_lanes + lane, codes);
+      _mm512_storeu_si512(codes_out + static_cast<ptrdiff_t>(word) * padded_lanes + lane, codes);
     }
-    _mm512_storeu_ps(q.scales + lane, _mm512_div_ps(largest, _mm512_set1_ps(127)));
-    _mm512_storeu_si512(q.start + lane, _mm512_mullo_epi32(sum, _mm512_set1_epi32(-kKeyBias)));
+    _mm512_storeu_ps(scales_out + lane, _mm512_div_ps(largest, _mm512_set1_ps(127)));
+    _mm512_storeu_si512(start_out + lane, _mm512_mullo_epi32(sum, _mm512_set1_epi32(-kKeyBias)));
   }
 }
 
-inline __mmask32 MaskOfWords(int left) {
-  if (left <= 0) return 0;
-  return left >= 32 ? 0xffffffffU : (1U << left) - 1;
+// The first `n` bits; shorter masks are its lower parts.
+inline __mmask64 FirstOnes(int n) {
+  if (n <= 0) return 0;
+  return n >= 64 ? ~0ULL : (1ULL << n) - 1;
 }
-inline __mmask64 MaskOfBytes(int left) { return left >= 64 ? ~0ULL : (1ULL << left) - 1; }
 
 // Of one row's keys of one head: 64 * n codes with kKeyBias added; returns their scale.
 inline float KeyCodes(const Bf16* in, int head_dim, unsigned char* out) {
   __m512i top = _mm512_setzero_si512();
   for (int c = 0; c < head_dim; c += 32) {
-    const __m512i bits = _mm512_maskz_loadu_epi16(MaskOfWords(head_dim - c), in + c);
+    const __m512i bits =
+        _mm512_maskz_loadu_epi16(static_cast<__mmask32>(FirstOnes(head_dim - c)), in + c);
     top = _mm512_max_epu16(top, _mm512_and_si512(bits, _mm512_set1_epi16(0x7fff)));
   }
   const __m256i half =
@@ -95,7 +103,7 @@ inline float KeyCodes(const Bf16* in, int head_dim, unsigned char* out) {
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) {
       const __m512i two = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(
-          static_cast<__mmask16>(MaskOfWords(head_dim - c - 16 * v)), in + c + 16 * v));
+          static_cast<__mmask16>(FirstOnes(head_dim - c - 16 * v)), in + c + 16 * v));
       const auto values = (__m512)_mm512_slli_epi32(two, 16);
       codes[v] = _mm512_cvtps_epi32(_mm512_mul_ps(values, to_code));
     }
@@ -109,13 +117,11 @@ inline float KeyCodes(const Bf16* in, int head_dim, unsigned char* out) {
 }
 inline float KeyCodes(const Int8* in, int head_dim, unsigned char* out) {
   for (int c = 0; c < head_dim; c += 64) {
-    const __m512i codes = _mm512_maskz_loadu_epi8(MaskOfBytes(head_dim - c), in + c);
+    const __m512i codes = _mm512_maskz_loadu_epi8(FirstOnes(head_dim - c), in + c);
     _mm512_storeu_si512(out + c,
                         _mm512_xor_si512(codes, _mm512_set1_epi8(static_cast<char>(kKeyBias))));
   }
-  float scale;
-  __builtin_memcpy(&scale, in + head_dim, sizeof(scale));
-  return scale;
+  return ScaleOf(in, head_dim);
 }
 
 // Four rows against 16 * n lanes: scores, still to be multiplied by the lane's scale.
@@ -165,7 +171,7 @@ inline __attribute__((always_inline)) void ScoreBlock(const Int8Queries& q,
 // t.scores [rows][lanes] of a tile whose queries PackInt8Queries made.
 template <class Element>
 void ScoreInt8(const AttendTile& t) {
-  const Int8Queries q(const_cast<float*>(t.queries), t.head_dim, t.padded_lanes);
+  const Int8Queries q(t.queries, t.head_dim, t.padded_lanes);
   const int row_bytes = (t.head_dim + 63) / 64 * 64;
   auto* keys = reinterpret_cast<unsigned char*>(t.rows);
   float scales[kAttendMostRows];

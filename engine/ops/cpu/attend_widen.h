@@ -7,17 +7,18 @@
 namespace keyhole {
 namespace {
 
+// What the codes of one head of a row are multiplied by.
+template <class Element>
+inline float ScaleOf(const Element* head, int head_dim) {
+  float scale = 1;
+  if constexpr (kHasScale<Element>) __builtin_memcpy(&scale, head + head_dim, sizeof(scale));
+  return scale;
+}
+
 template <class Isa>
 struct AttendWiden {
   using M = VectorMath<Isa>;
   static constexpr int kWidth = Isa::kWidth;
-
-  template <class Element>
-  static inline float ScaleOf(const Element* head, int head_dim) {
-    float scale = 1;
-    if constexpr (kHasScale<Element>) __builtin_memcpy(&scale, head + head_dim, sizeof(scale));
-    return scale;
-  }
 
   // t.rows = the head's elements of each row in f32, zeros behind head_dim and in rows up to
   // padded_rows.

@@ -22,6 +22,7 @@
 #include "engine/device/device_error.h"
 #include "engine/device/gpu.h"
 #include "engine/model/cuda/device_model.h"
+#include "engine/model/kv_layout_of.h"
 #include "engine/model/weight_source.h"
 
 namespace keyhole {
@@ -90,13 +91,7 @@ class DecodeBench {
     return {8192, 32768, 131072, 262144, 524288, 1 << 20};
   }
 
-  KvLayout LayoutOf(KvType kv) const {
-    return {.n_layers = static_cast<std::int32_t>(config_.n_layers),
-            .n_kv_heads = static_cast<std::int32_t>(config_.n_kv_heads),
-            .head_dim = static_cast<std::int32_t>(config_.head_dim),
-            .page_size = kPage,
-            .type = kv};
-  }
+  KvLayout LayoutOf(KvType kv) const { return KvLayoutOf(config_, kPage, kv); }
 
   static std::size_t HostBytes() {
     // Pinned memory cannot be all of it.

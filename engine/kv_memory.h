@@ -1,0 +1,21 @@
+// How much of the host's memory the KV pages of this process may take.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "engine/engine_config.h"
+#include "engine/telemetry/engine_observer.h"
+
+namespace keyhole {
+
+// The setting, or this rank's share of half of what is available. Errors: those of AvailableMemory.
+absl::StatusOr<std::int64_t> KvMemoryBytes(const EngineConfig& config);
+
+// Where `n_pages` are too few for one request of the full context. `observer` may be null.
+void WarnOfFewPages(std::int64_t n_pages,
+                    std::int32_t page_size,
+                    std::int32_t max_context,
+                    EngineObserver* observer);
+
+}  // namespace keyhole
