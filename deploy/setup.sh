@@ -246,9 +246,13 @@ fill_test_tools() {
     die "cannot install the tests' Python packages: is the network up?"
 }
 
-# Compiled for this very processor, so that another one makes it anew.
+# Compiled for this very processor, so that another one makes it anew. Without the two optimisations its code for AMX runs:
+# GCC 12 takes for dead what is stored to the tiles' configuration (ggml-org/llama.cpp#26954).
+PEER_CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF -DCMAKE_CXX_FLAGS='-fno-tree-dse -fno-dse'"
 install_peer() {
-  install_venv peer "$(sha256sum <"$DEPENDENCIES/python-peer.txt") $(grep -m 1 '^flags' /proc/cpuinfo | sha256sum)" fill_peer
+  local processor
+  processor=$(grep -m 1 '^flags' /proc/cpuinfo | sha256sum)
+  install_venv peer "$(sha256sum <"$DEPENDENCIES/python-peer.txt") $processor $PEER_CMAKE_ARGS" fill_peer
 }
 
 fill_peer() {
@@ -257,7 +261,7 @@ fill_peer() {
   grep '^llama-cpp-python==' "$list" >"$1/peer.txt"
   pip_install "$1" "installing what builds llama.cpp" peer-tools --only-binary=:all: -r "$1/tools.txt" ||
     die "cannot install what builds llama.cpp: is the network up?"
-  CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" CMAKE_BUILD_PARALLEL_LEVEL=$(build_jobs) pip_install "$1" \
+  CMAKE_ARGS=$PEER_CMAKE_ARGS CMAKE_BUILD_PARALLEL_LEVEL=$(build_jobs) pip_install "$1" \
     "building $(cut -d' ' -f1 "$1/peer.txt") for this processor (10 to 20 minutes)" peer-build \
     --verbose --no-deps --no-build-isolation --no-binary=:all: -r "$1/peer.txt" || die "cannot build llama.cpp: see above"
 }
