@@ -35,7 +35,7 @@ struct SequenceSlice {
 struct ModelInput {
   std::vector<TokenId> token_ids;        // [n_tokens]
   std::vector<std::int32_t> positions;   // [n_tokens], absolute
-  std::vector<SequenceSlice> sequences;  // ascending q_begin, no gaps
+  std::vector<SequenceSlice> sequences;  // ascending q_begin, no gaps; decode before chunks
   std::vector<RequestId> ended;          // will not come again: their state goes, before all else
 };
 

@@ -15,8 +15,10 @@ enum class CpuLevel {
   kAvx512,      // AVX-512 F, BW, DQ, VL
   kAvx512Vnni,  // and VNNI
   kAvx512Bf16,  // and BF16
+  kAmx,         // and tiles of int8 and bf16
 };
 
+// Asks the operating system for the tile registers, for all threads of the process.
 CpuLevel DetectCpuLevel();
 std::string_view CpuLevelName(CpuLevel level);
 

@@ -4,9 +4,8 @@
 #include <cstring>
 
 #include "engine/ops/add.h"
-#include "engine/ops/linear.h"
+#include "engine/ops/layer_linear.h"
 #include "engine/ops/rms_norm.h"
-#include "engine/ops/silu_mul.h"
 #include "engine/scoped_timer.h"
 
 namespace keyhole {
@@ -15,12 +14,29 @@ namespace {
 // `name` is that of the trace.
 void TimedLinear(const LayerContext& context,
                  const char* name,
-                 const at::Tensor& x,
+                 const LayerRows& rows,
                  const PackedLinear& weight,
-                 at::Tensor& out) {
+                 const LayerResult& result) {
   const ScopedTimer timer(&context.result->timings.linear_seconds);
   const TraceSpan span(context.device->trace(), name);
-  Linear(*context.device, x, weight, out);
+  LayerLinear(*context.device, rows, weight, result);
+}
+
+// What a block adds to the hidden states goes through rows.normed. Ranks add up their parts of it
+// before that.
+LayerResult AddToHidden(const LayerContext& context, Activations& rows) {
+  return {&rows.normed, context.ranks == nullptr ? &rows.hidden : nullptr};
+}
+
+void AddRanks(const LayerContext& context, Activations& rows) {
+  if (context.ranks == nullptr) return;
+  context.ranks->AllReduce(*context.device, rows.normed);
+  AddInPlace(*context.device, rows.hidden, rows.normed);
+}
+
+// The hidden states, normalised.
+LayerRows NormedRows(const LayerContext& context, const at::Tensor& weight, Activations& rows) {
+  return {&rows.hidden, context.n_decode, {&weight, context.config->norm_eps, &rows.normed}};
 }
 
 // Rows [q | k | v] to three matrices, as attention takes them.
@@ -54,8 +70,11 @@ void Attend(const LayerContext& context,
             Activations& rows) {
   Device& device = *context.device;
   const double eps = context.config->norm_eps;
-  RmsNorm(device, rows.hidden, weights.attn_norm, eps, rows.normed);
-  TimedLinear(context, "qkv", rows.normed, weights.qkv, projections.qkv);
+  TimedLinear(context,
+              "qkv",
+              NormedRows(context, weights.attn_norm, rows),
+              weights.qkv,
+              {.out = &projections.qkv});
   SplitProjections(device, projections);
   if (context.config->qk_norm) {
     RmsNorm(device, projections.q, weights.q_norm, eps, projections.q);
@@ -69,16 +88,18 @@ void Attend(const LayerContext& context,
 }
 
 void FinishLayer(const LayerContext& context, const LayerWeights& weights, Activations& rows) {
-  Device& device = *context.device;
-  TimedLinear(context, "o", rows.attended, weights.o, rows.normed);
-  if (context.ranks != nullptr) context.ranks->AllReduce(device, rows.normed);
-  AddInPlace(device, rows.hidden, rows.normed);
-  RmsNorm(device, rows.hidden, weights.ffn_norm, context.config->norm_eps, rows.normed);
-  TimedLinear(context, "gate_up", rows.normed, weights.gate_up, rows.gate_up);
-  SiluMul(device, rows.gate_up, rows.gated);
-  TimedLinear(context, "down", rows.gated, weights.down, rows.normed);
-  if (context.ranks != nullptr) context.ranks->AllReduce(device, rows.normed);
-  AddInPlace(device, rows.hidden, rows.normed);
+  const LayerRows attended = {&rows.attended, context.n_decode, {}};
+  TimedLinear(context, "o", attended, weights.o, AddToHidden(context, rows));
+  AddRanks(context, rows);
+  {
+    const ScopedTimer timer(&context.result->timings.linear_seconds);
+    FeedForward(*context.device,
+                NormedRows(context, weights.ffn_norm, rows),
+                {&weights.gate_up, &weights.down},
+                {&rows.gate_up, &rows.gated},
+                AddToHidden(context, rows));
+  }
+  AddRanks(context, rows);
 }
 
 }  // namespace keyhole

@@ -22,6 +22,7 @@ struct LayerContext {
   StepResult* result = nullptr;                     // failures of single sequences, and timings
   TensorParallel* ranks = nullptr;                  // null: this process has the whole model
   SelectionReads reads = SelectionReads::kNothing;  // what all ranks' heads are gathered for
+  std::int64_t n_decode = 0;                        // rows before those of prefill chunks
 };
 
 // rows.attended = attention(norm(rows.hidden)); keys and values are appended to the pages.

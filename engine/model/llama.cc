@@ -23,6 +23,14 @@ std::vector<std::int32_t> LogitRows(const ModelInput& input) {
   return rows;
 }
 
+// Rows before the first chunk. REQUIRES: no decoding sequence comes after it.
+std::int64_t DecodeRows(const ModelInput& input) {
+  for (const SequenceSlice& slice : input.sequences) {
+    if (slice.q_len > 1) return slice.q_begin;
+  }
+  return static_cast<std::int64_t>(input.token_ids.size());
+}
+
 void GatherRows(const at::Tensor& from, std::span<const std::int32_t> rows, at::Tensor& to) {
   const auto width = static_cast<std::size_t>(from.size(1));
   const float* source = from.const_data_ptr<float>();
@@ -45,6 +53,7 @@ Activations Llama::RunLayers(const ModelInput& input, StepResult& result) {
   const ModelConfig& config = parts_.shard.config;
   const auto n_tokens = static_cast<std::int64_t>(input.token_ids.size());
   LayerContext context = {parts_.device, &config, parts_.attention.get(), &input, &result};
+  context.n_decode = DecodeRows(input);
   if (parts_.ranks != nullptr) {
     context.ranks = parts_.ranks.get();
     context.reads = parts_.attention->ReadsOf(input);
@@ -65,6 +74,7 @@ Activations Llama::RunLayers(const ModelInput& input, StepResult& result) {
   if (logit_rows.empty()) return last;
   GatherRows(rows.hidden, logit_rows, last.hidden);
   GatherRows(rows.attended, logit_rows, last.attended);
+  context.n_decode = last.hidden.size(0);
   FinishLayer(context, parts_.weights.layers.back(), last);
   return last;
 }

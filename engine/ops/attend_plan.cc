@@ -10,7 +10,6 @@ constexpr std::int32_t kMaxSplits = 64;  // of one part: bounds the cost of the 
 constexpr std::int32_t kDecodeSplitRows = 256;
 constexpr std::int32_t kShortChunk = 32;  // queries; longer chunks have enough tiles to share out
 constexpr std::int32_t kShortChunkSplitRows = 2048;
-constexpr std::int32_t kTileLanes = 192;
 
 std::int32_t SplitRows(std::int32_t q_len, std::int32_t n_rows) {
   if (q_len > kShortChunk) return n_rows;
@@ -18,9 +17,9 @@ std::int32_t SplitRows(std::int32_t q_len, std::int32_t n_rows) {
   return std::max(least, PadTo((n_rows + kMaxSplits - 1) / kMaxSplits, kDecodeSplitRows));
 }
 
-std::int32_t QueriesPerTile(std::int32_t group) {
+std::int32_t QueriesPerTile(std::int32_t tile_lanes, std::int32_t group) {
   return static_cast<std::int32_t>(
-      std::bit_floor(static_cast<std::uint32_t>(std::max(1, kTileLanes / group))));
+      std::bit_floor(static_cast<std::uint32_t>(std::max(1, tile_lanes / group))));
 }
 
 // Rows of `part` that any query before q_end sees.
@@ -33,8 +32,8 @@ std::int32_t VisibleRows(const AttendPart& part, std::int32_t q_end) {
 
 class Planner {
  public:
-  Planner(std::span<const AttendParams> sequences, AttendPlan& plan)
-      : sequences_(sequences), plan_(plan) {}
+  Planner(std::span<const AttendParams> sequences, std::int32_t tile_lanes, AttendPlan& plan)
+      : sequences_(sequences), tile_lanes_(tile_lanes), plan_(plan) {}
 
   void Plan() {
     for (std::size_t i = 0; i < sequences_.size(); ++i) {
@@ -48,7 +47,7 @@ class Planner {
         AddBlock(block);
         continue;
       }
-      const std::int32_t step = QueriesPerTile(group);
+      const std::int32_t step = QueriesPerTile(tile_lanes_, group);
       for (std::int32_t head = 0; head < layout.n_kv_heads; ++head) {
         for (std::int32_t q = 0; q < params.q_len; q += step) {
           block.q_begin = q;
@@ -103,6 +102,7 @@ class Planner {
   }
 
   std::span<const AttendParams> sequences_;
+  std::int32_t tile_lanes_;
   AttendPlan& plan_;
 };
 
@@ -112,14 +112,16 @@ std::int32_t ItemLanes(const AttendItem& item, std::int32_t group) {
   return (item.kv_end - item.kv_begin) * (item.q_end - item.q_begin) * group;
 }
 
-void PlanAttend(std::span<const AttendParams> sequences, AttendPlan& plan) {
+void PlanAttend(std::span<const AttendParams> sequences,
+                std::int32_t tile_lanes,
+                AttendPlan& plan) {
   plan.spans.clear();
   plan.items.clear();
   plan.merges.clear();
   plan.partial_floats = 0;
   plan.max_lanes = 0;
   plan.max_head_dim = 0;
-  Planner(sequences, plan).Plan();
+  Planner(sequences, tile_lanes, plan).Plan();
 }
 
 }  // namespace keyhole

@@ -58,7 +58,8 @@ constexpr std::int64_t PartialFloats(std::int32_t padded_lanes, std::int32_t pad
 // A lane is one query head of one query; an item's lanes are [kv_end - kv_begin][queries][group].
 std::int32_t ItemLanes(const AttendItem& item, std::int32_t group);
 
-// Refills `plan`, keeping its memory.
-void PlanAttend(std::span<const AttendParams> sequences, AttendPlan& plan);
+// Refills `plan`, keeping its memory. Items of several queries have at most `tile_lanes` lanes, or
+// one query; that changes no bit of a result.
+void PlanAttend(std::span<const AttendParams> sequences, std::int32_t tile_lanes, AttendPlan& plan);
 
 }  // namespace keyhole

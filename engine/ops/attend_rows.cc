@@ -88,7 +88,8 @@ void AttendRows(Device& device,
                 AttendWorkspace& workspace) {
   for (const AttendParams& params : sequences) Check(params);
   AttendWorkspace::State& state = workspace.state();
-  PlanAttend(sequences, state.plan);
+  const AttendKernelSet kernels = AttendKernelsFor(device.cpu_level());
+  PlanAttend(sequences, kernels.tile_lanes, state.plan);
   const AttendPlan& plan = state.plan;
   if (plan.items.empty()) return;
   if (state.partials.size() < static_cast<std::size_t>(plan.partial_floats)) {
@@ -96,7 +97,6 @@ void AttendRows(Device& device,
   }
   state.scratch.resize(std::max<std::size_t>(state.scratch.size(), device.pool().n_threads()));
   for (AttendScratch& scratch : state.scratch) scratch.Reserve(plan);
-  const AttendKernelSet kernels = AttendKernelsFor(device.cpu_level());
   ShareOut(device.pool(),
            static_cast<std::int64_t>(plan.items.size()),
            [&](std::int64_t i, std::int64_t worker) {

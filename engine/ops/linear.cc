@@ -8,14 +8,11 @@
 #include "absl/status/status.h"
 #include "engine/ops/cpu/linear_cpu.h"
 #include "engine/ops/cpu/linear_weights.h"
+#include "engine/ops/linear_impl.h"
 #include "engine/ops/tensor_check.h"
 #include "engine/status_macros.h"
 
 namespace keyhole {
-
-struct PackedLinear::Impl {
-  LinearWeights weights;
-};
 
 namespace {
 

@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "absl/strings/str_split.h"
-#include "engine/ops/linear.h"
+#include "engine/ops/layer_linear.h"
 
 namespace keyhole {
 namespace {
@@ -82,6 +82,8 @@ PackedLinear Pack(Device& device, std::string_view format, const Shape& shape) {
   return finish(PackedLinear::Pack(device, kind, shape.n_out, shape.n_in, rows));
 }
 
+constexpr std::int64_t kLeastChunk = 32;  // rows that count as one of prefill
+
 // CPU time of this thread, so that other programs on the machine count for less, if one thread does
 // all.
 double Seconds(bool cpu_time) {
@@ -117,10 +119,11 @@ void RunCase(const Options& options,
   for (const std::int64_t n : options.rows) {
     at::Tensor x = at::empty({n, shape.n_in}, at::kFloat);
     at::Tensor out = at::empty({n, shape.n_out}, at::kFloat);
+    const std::int64_t n_decode = n < kLeastChunk ? n : 0;
     float* values = x.mutable_data_ptr<float>();
     for (std::int64_t i = 0; i < x.numel(); ++i) values[i] = Noise(i);
     const double seconds = Measure(options, [&](std::int64_t turn) {
-      Linear(device, x, weights[turn % weights.size()], out);
+      LayerLinear(device, {&x, n_decode, {}}, weights[turn % weights.size()], {&out});
     });
     const double flops = 2.0 * static_cast<double>(n * shape.n_out * shape.n_in);
     fmt::print(

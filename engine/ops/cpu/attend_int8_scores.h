@@ -6,8 +6,10 @@
 
 #include <immintrin.h>
 
+#include "engine/ops/cpu/attend_bf16_rows.h"
 #include "engine/ops/cpu/attend_kernels.h"
 #include "engine/ops/cpu/attend_widen.h"
+#include "engine/ops/cpu/transpose_avx512.h"
 #include "engine/ops/cpu/vector_math.h"
 
 namespace keyhole {
@@ -41,7 +43,8 @@ inline __m512 AbsoluteTop(const float* column, int head_dim, int stride) {
   return top;
 }
 
-void PackInt8Queries(float* queries, int head_dim, int padded_lanes) {
+void PackInt8Queries(const float* rows, float* queries, int head_dim, int padded_lanes) {
+  Transpose(rows, padded_lanes, head_dim, queries);
   const Int8Queries q(queries, head_dim, padded_lanes);
   const auto writable = [queries](const void* part) {
     return queries + (static_cast<const float*>(part) - queries);
@@ -71,12 +74,6 @@ void PackInt8Queries(float* queries, int head_dim, int padded_lanes) {
     _mm512_storeu_ps(scales_out + lane, _mm512_div_ps(largest, _mm512_set1_ps(127)));
     _mm512_storeu_si512(start_out + lane, _mm512_mullo_epi32(sum, _mm512_set1_epi32(-kKeyBias)));
   }
-}
-
-// The first `n` bits; shorter masks are its lower parts.
-inline __mmask64 FirstOnes(int n) {
-  if (n <= 0) return 0;
-  return n >= 64 ? ~0ULL : (1ULL << n) - 1;
 }
 
 // Of one row's keys of one head: 64 * n codes with kKeyBias added; returns their scale.

@@ -110,27 +110,39 @@ void PackOneQuery(const Run& run, const AttendPart& part) {
   }
 }
 
-// [head_dim, padded_lanes], for the item's queries and its one KV head.
-void PackQueryTile(const Run& run, const AttendPart& part) {
+// The item's queries of its one KV head, scaled: [padded_lanes, head_dim]. They lie where scores
+// will.
+const float* GatherQueryTile(const Run& run, const AttendPart& part) {
   const std::int32_t dim = run.layout().head_dim;
   const std::int32_t group = run.group();
-  const std::int32_t stride = run.padded_lanes();
   const float scale = QueryScale(run, part);
-  std::fill(
-      run.scratch.queries, run.scratch.queries + static_cast<std::ptrdiff_t>(dim) * stride, 0.0F);
-  std::fill(run.scratch.bias, run.scratch.bias + stride, 0.0F);
-  for (std::int32_t lane = 0; lane < run.lanes(); ++lane) {
+  float* out = run.scratch.scores;
+  for (std::int32_t lane = 0; lane < run.lanes(); ++lane, out += dim) {
     const std::int32_t query = run.item.q_begin + lane / group;
     const std::int32_t head = run.item.kv_begin * group + lane % group;
     const float* in =
         part.queries + (static_cast<std::ptrdiff_t>(query) * run.params.n_heads + head) * dim;
-    float* out = run.scratch.queries + lane;
-    for (std::int32_t c = 0; c < dim; ++c)
-      out[static_cast<std::ptrdiff_t>(c) * stride] = in[c] * scale;
+    for (std::int32_t c = 0; c < dim; ++c) out[c] = in[c] * scale;
     run.scratch.bias[lane] = LaneBias(part, query);
   }
+  for (std::int32_t lane = run.lanes(); lane < run.padded_lanes(); ++lane, out += dim) {
+    std::fill(out, out + dim, 0.0F);
+    run.scratch.bias[lane] = 0;
+  }
+  return run.scratch.scores;
+}
+
+// As the kernel takes them, or [head_dim, padded_lanes].
+void PackQueryTile(const Run& run, const AttendPart& part) {
+  const std::int32_t dim = run.layout().head_dim;
+  const std::int32_t lanes = run.padded_lanes();
+  const float* rows = GatherQueryTile(run, part);
   if (run.kernel().pack_queries != nullptr) {
-    run.kernel().pack_queries(run.scratch.queries, dim, stride);
+    return run.kernel().pack_queries(rows, run.scratch.queries, dim, lanes);
+  }
+  for (std::int32_t lane = 0; lane < lanes; ++lane, rows += dim) {
+    float* out = run.scratch.queries + lane;
+    for (std::int32_t c = 0; c < dim; ++c) out[static_cast<std::ptrdiff_t>(c) * lanes] = rows[c];
   }
 }
 
@@ -243,8 +255,8 @@ void AttendScratch::Reserve(const AttendPlan& plan) {
   const std::size_t lanes = plan.max_lanes;
   const std::size_t dim = plan.max_head_dim;
   const std::size_t sizes[] = {dim * lanes,
-                               kAttendMostRows * dim,
-                               kAttendMostRows * lanes,
+                               kAttendMostRows * ((dim + 31) / 32 * 32),
+                               std::max<std::size_t>(kAttendMostRows, dim) * lanes,
                                lanes,
                                lanes,
                                static_cast<std::size_t>(PartialFloats(lanes, dim))};
@@ -263,6 +275,7 @@ void AttendScratch::Reserve(const AttendPlan& plan) {
 
 AttendKernelSet AttendKernelsFor(CpuLevel level) {
 #if defined(__x86_64__)
+  if (level >= CpuLevel::kAmx) return AttendKernelsAmx();
   if (level >= CpuLevel::kAvx512Bf16) return AttendKernelsAvx512Bf16();
   if (level >= CpuLevel::kAvx512) return AttendKernelsAvx512();
   if (level >= CpuLevel::kAvx2) return AttendKernelsAvx2();

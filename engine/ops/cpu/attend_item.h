@@ -17,8 +17,8 @@ class AttendScratch {
   void Reserve(const AttendPlan& plan);
 
   float* queries = nullptr;     // [max_head_dim * max_lanes]
-  float* rows = nullptr;        // [kAttendMostRows * max_head_dim]
-  float* scores = nullptr;      // [kAttendMostRows * max_lanes]
+  float* rows = nullptr;        // [kAttendMostRows * max_head_dim padded to 32]
+  float* scores = nullptr;      // [max(kAttendMostRows, max_head_dim) * max_lanes]
   float* correction = nullptr;  // [max_lanes]
   float* bias = nullptr;        // [max_lanes]
   float* state = nullptr;       // [PartialFloats(max_lanes, max_head_dim)]

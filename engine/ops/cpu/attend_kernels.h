@@ -35,7 +35,7 @@ struct AttendTile {
   const float* queries;  // scaled; few lanes: [lanes, padded_dim], many: [padded_dim, padded_lanes]
   const float* bias;     // [lanes], in powers of two
   const int32_t* visible;  // [padded_lanes], rows of the tile that a lane sees; null: all
-  float* rows;             // scratch [kAttendMostRows, padded_dim]
+  float* rows;             // scratch [kAttendMostRows, head_dim padded to 32]
   float* scores;           // scratch [kAttendMostRows, lanes padded to 16]
   float* correction;       // scratch [padded_lanes]
 };
@@ -46,8 +46,8 @@ struct AttendKernels {
   AttendTileFn few;   // vectors run along head_dim; for one query
   AttendTileFn many;  // vectors run along the lanes; `state` has room for padded_lanes
   int32_t many_rows = kAttendTileRows;  // of a tile of `many`, at most
-  // Null, or makes queries [head_dim, padded_lanes] what `many` takes, in place.
-  void (*pack_queries)(float* queries, int head_dim, int padded_lanes) = nullptr;
+  // Null, or makes of rows [padded_lanes, head_dim] the queries that `many` takes.
+  void (*pack_queries)(const float* rows, float* queries, int head_dim, int padded_lanes) = nullptr;
   // Null, or makes the sums of `many` what AttendState says, with as much scratch, when no tile is
   // left.
   void (*unpack_sums)(float* acc, float* scratch, int padded_dim, int padded_lanes) = nullptr;
@@ -57,11 +57,13 @@ struct AttendKernelSet {
   AttendKernels f32;
   AttendKernels bf16;
   AttendKernels int8;
+  int32_t tile_lanes = 192;  // that `many` takes at a time, about
 };
 
 AttendKernelSet AttendKernelsPortable();
 AttendKernelSet AttendKernelsAvx2();
 AttendKernelSet AttendKernelsAvx512();
 AttendKernelSet AttendKernelsAvx512Bf16();
+AttendKernelSet AttendKernelsAmx();
 
 }  // namespace keyhole

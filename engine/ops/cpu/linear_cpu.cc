@@ -8,6 +8,7 @@ namespace {
 LinearKernels KernelsFor(CpuLevel level) {
 #if defined(__x86_64__)
   switch (level) {
+    case CpuLevel::kAmx:
     case CpuLevel::kAvx512Bf16:
     case CpuLevel::kAvx512Vnni:
       return LinearKernelsAvx512Vnni();
@@ -78,7 +79,7 @@ class Tiles {
     rows.x = params_.x + first_row(tile) * weights_.n_in;
     rows.n_in = weights_.n_in;
     rows.n_rows = to.n_rows;
-    rows.zero = weights_.zero;
+    rows.zero = weights_.panels.zero;
     rows.packed = const_cast<float*>(to.x);
     rows.codes = const_cast<std::int32_t*>(to.codes);
     rows.start = const_cast<std::int32_t*>(to.start);

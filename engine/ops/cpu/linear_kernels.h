@@ -30,6 +30,7 @@ struct LinearPanels {
   int code_bits;        // 4 or 8
   bool half_scales;
   bool has_offsets;
+  int zero;  // value = scale * (code - zero) + offset
 };
 
 // Rows of the input, packed by PackTile or QuantizeTile.

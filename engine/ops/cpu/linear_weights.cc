@@ -57,11 +57,11 @@ absl::StatusOr<LinearWeights> Allocate(const LinearShape& shape, const CodeLayou
   w.format = shape.format;
   w.n_out = shape.n_out;
   w.n_in = shape.n_in;
-  w.zero = layout.zero;
   w.panels.n_columns = shape.n_out;
   w.panels.code_bits = layout.code_bits;
   w.panels.half_scales = layout.half_scales;
   w.panels.has_offsets = layout.has_offsets;
+  w.panels.zero = layout.zero;
   LayOutPanel(w);
   const std::int64_t bytes = w.n_panels() * w.panels.panel_bytes;
   w.data = AlignedBuffer::Allocate(static_cast<std::size_t>(bytes));

@@ -16,7 +16,6 @@ struct LinearWeights {
   LinearFormat format = LinearFormat::kF32;
   std::int64_t n_out = 0;
   std::int64_t n_in = 0;
-  int zero = 0;         // int8: value = scale * (code - zero) + offset
   LinearPanels panels;  // points into `data` and `bias`
   AlignedBuffer data;
   std::vector<float> bias;

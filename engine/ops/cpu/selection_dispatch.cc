@@ -5,6 +5,7 @@ namespace keyhole {
 SelectionKernels SelectionKernelsFor(CpuLevel level) {
 #if defined(__x86_64__)
   switch (level) {
+    case CpuLevel::kAmx:
     case CpuLevel::kAvx512Bf16:
     case CpuLevel::kAvx512Vnni:
       return SelectionKernelsAvx512Vnni();

@@ -28,8 +28,7 @@ TEST(CpuFeatures, UnknownNameIsRefused) {
 }
 
 TEST(CpuFeatures, LevelAboveTheMachineIsRefused) {
-  for (int i = static_cast<int>(DetectCpuLevel()) + 1; i <= static_cast<int>(CpuLevel::kAvx512Bf16);
-       ++i) {
+  for (int i = static_cast<int>(DetectCpuLevel()) + 1; i <= static_cast<int>(CpuLevel::kAmx); ++i) {
     const auto parsed = ParseCpuLevel(CpuLevelName(static_cast<CpuLevel>(i)));
     EXPECT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(parsed.status().message(), HasSubstr("not available"));
@@ -46,6 +45,8 @@ TEST(CpuFeatures, AgreesWithTheKernel) {
             has(" avx512f ") && has(" avx512bw ") && has(" avx512dq ") && has(" avx512vl "));
   EXPECT_EQ(level >= CpuLevel::kAvx512Vnni, has(" avx512_vnni "));
   EXPECT_EQ(level >= CpuLevel::kAvx512Bf16, has(" avx512_vnni ") && has(" avx512_bf16 "));
+  EXPECT_EQ(level >= CpuLevel::kAmx,
+            has(" avx512_bf16 ") && has(" amx_tile ") && has(" amx_int8 ") && has(" amx_bf16 "));
 }
 
 }  // namespace

@@ -10,6 +10,8 @@
 namespace keyhole {
 namespace {
 
+constexpr std::int32_t kTileLanes = 192;
+
 class AttendPlanTest : public testing::Test {
  protected:
   std::unique_ptr<HostStore> store_ =
@@ -44,7 +46,7 @@ TEST_F(AttendPlanTest, EveryVisibleRowOnce) {
         {.range = {0, 5}}, {.rows = rows}, {.range = {20, 3000 + q_len}, .causal_from = 3000}};
     const AttendParams params = Params(q_len);
     AttendPlan plan;
-    PlanAttend({&params, 1}, plan);
+    PlanAttend({&params, 1}, kTileLanes, plan);
     std::map<std::tuple<int, int, int, int>, int> seen = Coverage(plan);
     for (int q = 0; q < q_len; ++q) {
       for (int kv = 0; kv < 3; ++kv) {
@@ -60,7 +62,7 @@ TEST_F(AttendPlanTest, PartialResultsDoNotOverlapAndAreMergedOnce) {
   parts_ = {{.range = {0, 100}}, {.range = {100, 5000}, .causal_from = 4990}};
   const AttendParams params[] = {Params(10), Params(1)};
   AttendPlan plan;
-  PlanAttend(params, plan);
+  PlanAttend(params, kTileLanes, plan);
   std::set<std::int32_t> merged;
   for (const AttendMerge& merge : plan.merges) {
     EXPECT_GT(merge.item_end - merge.item_begin, 1);
@@ -85,8 +87,8 @@ TEST_F(AttendPlanTest, CutsDependOnTheSequenceAlone) {
   const AttendParams batch[] = {Params(64), Params(1)};
   AttendPlan a;
   AttendPlan b;
-  PlanAttend(alone, a);
-  PlanAttend(batch, b);
+  PlanAttend(alone, kTileLanes, a);
+  PlanAttend(batch, kTileLanes, b);
   std::vector<std::pair<int, int>> cuts_alone;
   std::vector<std::pair<int, int>> cuts_batch;
   for (const AttendItem& item : a.items) {
@@ -103,7 +105,7 @@ TEST_F(AttendPlanTest, MergeOfALongSequenceIsBounded) {
   parts_ = {{.range = {0, 1'000'000}, .causal_from = 999'999}};
   const AttendParams params[] = {Params(1)};
   AttendPlan plan;
-  PlanAttend(params, plan);
+  PlanAttend(params, kTileLanes, plan);
   EXPECT_LE(plan.items.size(), 64U);
   EXPECT_GE(plan.items.size(), 60U);
 }

@@ -1,0 +1,41 @@
+// Linear for the rows of prefill chunks, with what stands before and after it in a decoder layer.
+#pragma once
+
+#include <cstdint>
+
+#include "engine/device/device.h"
+#include "engine/ops/cpu/linear_weights.h"
+
+namespace keyhole {
+
+struct ChunkInput {
+  const float* x = nullptr;  // [n, n_in]
+  std::int64_t n = 0;
+  const float* norm_weight = nullptr;  // [n_in]: rows are normalised first; null: they are not
+  double norm_eps = 0;
+};
+
+struct ChunkOutput {
+  float* out = nullptr;  // [n, n_out]
+  bool add = false;      // to what is there
+};
+
+bool HasLinearChunks(const Device& device, const LinearWeights& weights);
+bool HasFeedForwardChunks(const Device& device,
+                          const LinearWeights& gate_up,
+                          const LinearWeights& down);
+
+// REQUIRES: HasLinearChunks.
+void LinearChunkCpu(Device& device,
+                    const ChunkInput& input,
+                    const LinearWeights& weights,
+                    const ChunkOutput& output);
+
+// down(silu(gate) * up). REQUIRES: HasFeedForwardChunks.
+void FeedForwardChunkCpu(Device& device,
+                         const ChunkInput& input,
+                         const LinearWeights& gate_up,
+                         const LinearWeights& down,
+                         const ChunkOutput& output);
+
+}  // namespace keyhole
