@@ -252,33 +252,16 @@ struct QuantizedMatrix {
   }
 };
 
-// Random bytes, with scales that are small numbers.
 QuantizedMatrix RandomQuantized(QuantizedEncoding encoding,
                                 std::int64_t n_out,
                                 std::int64_t n_in,
                                 unsigned seed) {
   const QuantizedTraits& traits = TraitsOf(encoding);
-  const std::size_t row_bytes = n_in / traits.block_size * traits.block_bytes;
-  QuantizedMatrix m = {encoding, std::vector<std::byte>(n_out * row_bytes), row_bytes, {}};
-  std::mt19937 random(seed);
-  for (std::byte& byte : m.bytes) byte = static_cast<std::byte>(random());
-  for (std::size_t at = 0; at < m.bytes.size(); at += traits.block_bytes) {
-    for (int i = 0; i < 2; ++i) {
-      const std::uint16_t half = Float32ToHalf(static_cast<float>(random() % 1000) * 1e-5F);
-      std::memcpy(&m.bytes[at + 2 * i], &half, sizeof(half));
-    }
-  }
-  m.values = {n_out, n_in, {}};
-  std::vector<std::uint8_t> codes(n_in);
-  std::vector<float> scales(n_in / 32);
-  std::vector<float> offsets(n_in / 32);
-  for (std::int64_t row = 0; row < n_out; ++row) {
-    SplitRow(encoding, m.bytes.data() + row * row_bytes, {codes, scales, offsets});
-    for (std::int64_t k = 0; k < n_in; ++k) {
-      m.values.values.push_back(scales[k / 32] * static_cast<float>(codes[k] - traits.zero) +
-                                offsets[k / 32]);
-    }
-  }
+  QuantizedMatrix m = {encoding,
+                       RandomQuantizedRows(encoding, n_out, n_in, seed),
+                       static_cast<std::size_t>(n_in / traits.block_size * traits.block_bytes),
+                       {}};
+  m.values = {n_out, n_in, QuantizedValues(m.rows(), n_out, n_in)};
   return m;
 }
 

@@ -7,26 +7,13 @@
 #include <cstdint>
 #include <initializer_list>
 #include <random>
-#include <string>
 #include <vector>
 
 #include "engine/device/device.h"
-#include "gtest/gtest.h"
+#include "engine/ops/quantized_blocks.h"
+#include "tests/support/cpu_levels.h"
 
 namespace keyhole {
-
-// Every level that this machine can run.
-inline std::vector<CpuLevel> AvailableLevels() {
-  std::vector<CpuLevel> levels;
-  for (int i = 0; i <= static_cast<int>(DetectCpuLevel()); ++i) {
-    levels.push_back(static_cast<CpuLevel>(i));
-  }
-  return levels;
-}
-
-inline std::string LevelTestName(const ::testing::TestParamInfo<CpuLevel>& info) {
-  return std::string(CpuLevelName(info.param));
-}
 
 // Contiguous f32, without a value.
 at::Tensor EmptyTensor(std::initializer_list<std::int64_t> shape);
@@ -50,5 +37,16 @@ inline std::vector<float> ToVector(const at::Tensor& tensor) {
   const float* data = tensor.const_data_ptr<float>();
   return {data, data + tensor.numel()};
 }
+
+// Rows of random bytes, with scales that are small numbers.
+std::vector<std::byte> RandomQuantizedRows(QuantizedEncoding encoding,
+                                           std::int64_t n_out,
+                                           std::int64_t n_in,
+                                           unsigned seed);
+
+// As SplitRow describes them, [n_out, n_in].
+std::vector<float> QuantizedValues(const QuantizedRows& rows,
+                                   std::int64_t n_out,
+                                   std::int64_t n_in);
 
 }  // namespace keyhole

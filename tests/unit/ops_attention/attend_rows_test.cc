@@ -213,6 +213,7 @@ TEST_P(AttendRowsTest, SequenceInABatchEqualsItAlone) {
   }
 }
 
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(AttendRowsTest);
 INSTANTIATE_TEST_SUITE_P(
     Levels,
     AttendRowsTest,

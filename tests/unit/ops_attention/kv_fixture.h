@@ -10,20 +10,12 @@
 #include <string>
 #include <vector>
 
-#include "engine/device/cpu_features.h"
 #include "engine/ops/append_kv.h"
 #include "engine/ops/attend_rows.h"
 #include "engine/ops/cpu/store_row.h"
+#include "tests/support/cpu_levels.h"
 
 namespace keyhole {
-
-inline std::vector<CpuLevel> AvailableLevels() {
-  std::vector<CpuLevel> levels;
-  for (int i = 0; i <= static_cast<int>(DetectCpuLevel()); ++i) {
-    levels.push_back(static_cast<CpuLevel>(i));
-  }
-  return levels;
-}
 
 inline float RoundTo(KvType type, float x) {
   if (type == KvType::kF32) return x;

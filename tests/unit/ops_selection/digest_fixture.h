@@ -11,23 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "engine/device/cpu_features.h"
 #include "engine/kv/digest_store.h"
 #include "engine/kv/kv_layout.h"
+#include "tests/support/cpu_levels.h"
 
 namespace keyhole {
-
-inline std::vector<CpuLevel> AvailableLevels() {
-  std::vector<CpuLevel> levels;
-  for (int i = 0; i <= static_cast<int>(DetectCpuLevel()); ++i) {
-    levels.push_back(static_cast<CpuLevel>(i));
-  }
-  return levels;
-}
-
-inline std::string LevelTestName(const testing::TestParamInfo<CpuLevel>& info) {
-  return std::string(CpuLevelName(info.param));
-}
 
 // What coarse digests keep of a code in [-127, 127]: of the first eight dimensions the upper four
 // of eight bits, of others the nearest of four values.
