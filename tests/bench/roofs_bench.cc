@@ -14,7 +14,9 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "engine/ops/linear.h"
+#include "engine/ops/cpu/tiles.h"
+#include "engine/ops/half_float.h"
+#include "engine/ops/layer_linear.h"
 #include "tests/support/bench.h"
 
 namespace keyhole {
@@ -77,10 +79,41 @@ __attribute__((target("avx512f,avx512bf16"))) float DotBf16() {
   return _mm512_cvtss_f32(sums[0]);
 }
 
+constexpr std::int64_t kTileRounds = kRounds / 128;
+
+float TileBf16() {
+  TileConfig config;
+  for (int tile = 0; tile < 8; ++tile) config.Set(tile, kTileRows, 64);
+  ConfigureTiles(config);
+  alignas(64) std::uint16_t values[2][kTileBytes / 2];
+  for (int i = 0; i < kTileBytes; ++i) {  // alike ones would take less power than real ones
+    values[i % 2][i / 2] = Float32ToBf16(static_cast<float>(i * 37 % 255 - 127) / 128);
+  }
+  KEYHOLE_TILE_ZERO(0);
+  KEYHOLE_TILE_ZERO(1);
+  KEYHOLE_TILE_ZERO(2);
+  KEYHOLE_TILE_ZERO(3);
+  KEYHOLE_TILE_LOAD(4, values[0], 64);
+  KEYHOLE_TILE_LOAD(5, values[1], 64);
+  KEYHOLE_TILE_LOAD(6, values[0], 64);
+  KEYHOLE_TILE_LOAD(7, values[1], 64);
+  for (std::int64_t round = 0; round < kTileRounds * kChains / 4; ++round) {
+    KEYHOLE_TILE_MULTIPLY_BF16(0, 4, 6);
+    KEYHOLE_TILE_MULTIPLY_BF16(1, 4, 7);
+    KEYHOLE_TILE_MULTIPLY_BF16(2, 5, 6);
+    KEYHOLE_TILE_MULTIPLY_BF16(3, 5, 7);
+  }
+  alignas(64) float sums[kTileRows * kTileRows];
+  KEYHOLE_TILE_STORE(0, sums, 64);
+  ReleaseTiles();
+  return sums[0];
+}
+
 struct Arithmetic {
   std::string_view name;
   float (*run)();
   int operations;  // of one instruction; a product with its sum is two
+  std::int64_t rounds = kRounds;
 };
 
 // Those of the widest instructions of this machine.
@@ -93,6 +126,9 @@ std::vector<Arithmetic> ArithmeticOf(CpuLevel level) {
   }
   if (__builtin_cpu_supports("avx512bf16") != 0) all.push_back({"bf16", DotBf16, 64});
   if (level >= CpuLevel::kAvx512Vnni) all.push_back({"int8", DotInt8, 128});
+  if (level >= CpuLevel::kAmx) {
+    all.push_back({"bf16 tiles", TileBf16, 2 * kTileRows * kTileRows * 32, kTileRounds});
+  }
   return all;
 }
 
@@ -130,11 +166,11 @@ class Roofs {
       device_.pool().ParallelFor(n_tasks, [&](std::int64_t i) { sums[i] = arithmetic.run(); });
     });
     const double operations =
-        static_cast<double>(kRounds) * kChains * arithmetic.operations * n_tasks;
+        static_cast<double>(arithmetic.rounds) * kChains * arithmetic.operations * n_tasks;
     Print("roof", arithmetic.name, operations / seconds.median, "GOP/s");
   }
 
-  // A chunk of 512 rows by a matrix that caches hold.
+  // A prefill chunk of 512 rows by a matrix that caches hold.
   void Product(std::string_view name, LinearFormat format) {
     const std::int64_t n_rows = check_ ? 4 : 512;
     constexpr std::int64_t kSize = 576;
@@ -147,7 +183,9 @@ class Roofs {
     if (!packed.ok()) return;
     const at::Tensor x = at::full({n_rows, kSize}, 0.5, at::kFloat);
     at::Tensor out = at::full({n_rows, kSize}, 0.0, at::kFloat);
-    const RunSeconds seconds = Measure([&] { Linear(device_, x, *packed, out); });
+    const RunSeconds seconds = Measure([&] {
+      LayerLinear(device_, {&x, 0, {}}, *packed, {&out, nullptr});
+    });
     Print("linear", name, 2.0 * n_rows * kSize * kSize / seconds.median, "GOP/s");
   }
 

@@ -19,28 +19,6 @@ using Values = std::vector<float>;
 
 constexpr double kEps = 1e-5;
 
-struct Matrix {
-  std::int64_t n_out;
-  std::int64_t n_in;
-  Values values;
-};
-
-Matrix RandomMatrix(std::int64_t n_out, std::int64_t n_in, unsigned seed) {
-  return {n_out, n_in, RandomValues(n_out * n_in, seed, 0.05F)};
-}
-
-PackedLinear Pack(Device& device,
-                  LinearFormat format,
-                  const Matrix& matrix,
-                  std::span<const float> bias = {}) {
-  const auto reader = [&](std::int64_t row, std::span<float> out) {
-    std::copy_n(matrix.values.begin() + row * matrix.n_in, matrix.n_in, out.begin());
-  };
-  auto packed = PackedLinear::Pack(device, format, matrix.n_out, matrix.n_in, reader, bias);
-  EXPECT_TRUE(packed.ok()) << packed.status();
-  return *std::move(packed);
-}
-
 // A sum of products and how far rounding may move it: each factor by about a hundredth, and
 // these errors are independent.
 struct Sum {
@@ -137,7 +115,7 @@ TEST_P(LayerLinearTest, EqualsTheDefinition) {
       const Values x = RandomValues(s.n * s.n_in, ++seed);
       const Values norm = RandomValues(s.n_in, ++seed);
       const Values before = RandomValues(s.n * s.n_out, ++seed);
-      const PackedLinear packed = Pack(device_, format, w, bias);
+      const PackedLinear packed = PackOrDie(device_, format, w, bias);
       ExpectNear(Apply(device_, packed, x, norm, before, s.n_decode),
                  Product(Normed(x, norm), w, bias),
                  before);
@@ -175,7 +153,7 @@ TEST_P(LayerLinearTest, QuantisedFilesEqualTheDefinition) {
 
 TEST_P(LayerLinearTest, RowsOfDecodeHaveTheBitsOfTheOperatorsInTurn) {
   const Matrix w = RandomMatrix(75, 320, 2);
-  const PackedLinear packed = Pack(device_, LinearFormat::kInt8, w);
+  const PackedLinear packed = PackOrDie(device_, LinearFormat::kInt8, w);
   const Values norm = RandomValues(320, 3);
   for (const std::int64_t n : {1, 5, 40}) {
     const Values x = RandomValues(n * 320, 4);
@@ -200,7 +178,7 @@ TEST_P(LayerLinearTest, RowOfAChunkDependsOnNothingBesideIt) {
   for (const std::int64_t n : {2, 15, 16, 17, 100, 500}) {
     const Values x = RandomValues(n * 1320, 8);
     const Values before = RandomValues(n * 75, 9);
-    const PackedLinear packed = Pack(device_, LinearFormat::kInt8, w, RandomValues(75, 10));
+    const PackedLinear packed = PackOrDie(device_, LinearFormat::kInt8, w, RandomValues(75, 10));
     const Values together = Apply(device_, packed, x, norm, before, 0);
     for (const int n_threads : {1, 3}) {
       Device other(n_threads, GetParam());
@@ -229,8 +207,8 @@ struct Block {
         down_matrix(RandomMatrix(hidden, ffn, seed + 1)),
         bias(RandomValues(2 * ffn, seed + 2, 0.1F)),
         norm(RandomValues(hidden, seed + 3)),
-        gate_up(Pack(device, format, gate_up_matrix, bias)),
-        down(Pack(device, format, down_matrix)) {}
+        gate_up(PackOrDie(device, format, gate_up_matrix, bias)),
+        down(PackOrDie(device, format, down_matrix)) {}
 
   // What is added to x, and with `add` that sum.
   Values Run(Device& device, const Values& x, std::int64_t n_decode, bool add) const {

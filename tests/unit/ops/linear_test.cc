@@ -18,32 +18,6 @@ namespace {
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 
-struct Matrix {
-  std::int64_t n_out;
-  std::int64_t n_in;
-  std::vector<float> values;
-
-  WeightRowReader reader() const {
-    return [this](std::int64_t row, std::span<float> out) {
-      std::copy_n(values.begin() + row * n_in, n_in, out.begin());
-    };
-  }
-};
-
-Matrix RandomMatrix(std::int64_t n_out, std::int64_t n_in, unsigned seed) {
-  return {n_out, n_in, RandomValues(n_out * n_in, seed, 0.05F)};
-}
-
-PackedLinear PackOrDie(Device& device,
-                       LinearFormat format,
-                       const Matrix& matrix,
-                       std::span<const float> bias = {}) {
-  auto packed =
-      PackedLinear::Pack(device, format, matrix.n_out, matrix.n_in, matrix.reader(), bias);
-  EXPECT_TRUE(packed.ok()) << packed.status();
-  return *std::move(packed);
-}
-
 std::vector<float> Apply(Device& device, const PackedLinear& weight, const std::vector<float>& x) {
   const std::int64_t n = static_cast<std::int64_t>(x.size()) / weight.n_in();
   at::Tensor out = EmptyTensor({n, weight.n_out()});

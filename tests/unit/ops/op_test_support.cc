@@ -12,6 +12,16 @@ at::Tensor EmptyTensor(std::initializer_list<std::int64_t> shape) {
   return at::empty(at::IntArrayRef(shape), at::kFloat);
 }
 
+PackedLinear PackOrDie(Device& device,
+                       LinearFormat format,
+                       const Matrix& matrix,
+                       std::span<const float> bias) {
+  auto packed =
+      PackedLinear::Pack(device, format, matrix.n_out, matrix.n_in, matrix.reader(), bias);
+  EXPECT_TRUE(packed.ok()) << packed.status();
+  return *std::move(packed);
+}
+
 std::vector<std::byte> RandomQuantizedRows(QuantizedEncoding encoding,
                                            std::int64_t n_out,
                                            std::int64_t n_in,

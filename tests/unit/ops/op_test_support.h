@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <initializer_list>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "engine/device/device.h"
+#include "engine/ops/linear.h"
 #include "engine/ops/quantized_blocks.h"
 #include "tests/support/cpu_levels.h"
 
@@ -37,6 +39,27 @@ inline std::vector<float> ToVector(const at::Tensor& tensor) {
   const float* data = tensor.const_data_ptr<float>();
   return {data, data + tensor.numel()};
 }
+
+struct Matrix {
+  std::int64_t n_out;
+  std::int64_t n_in;
+  std::vector<float> values;
+
+  WeightRowReader reader() const {
+    return [this](std::int64_t row, std::span<float> out) {
+      std::copy_n(values.begin() + row * n_in, n_in, out.begin());
+    };
+  }
+};
+
+inline Matrix RandomMatrix(std::int64_t n_out, std::int64_t n_in, unsigned seed) {
+  return {n_out, n_in, RandomValues(n_out * n_in, seed, 0.05F)};
+}
+
+PackedLinear PackOrDie(Device& device,
+                       LinearFormat format,
+                       const Matrix& matrix,
+                       std::span<const float> bias = {});
 
 // Rows of random bytes, with scales that are small numbers.
 std::vector<std::byte> RandomQuantizedRows(QuantizedEncoding encoding,
