@@ -203,6 +203,7 @@ TEST_P(AttendRowsTest, SequenceInABatchEqualsItAlone) {
     std::fill(c->out.begin(), c->out.end(), 0.0F);
   }
   std::vector<AttendParams> batch;
+  batch.reserve(cases.size());
   for (const auto& c : cases) batch.push_back(c->params);
   for (const int n_threads : {1, 2, 3}) {
     Device device(n_threads, level());
