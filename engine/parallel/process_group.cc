@@ -5,6 +5,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstring>
 #include <exception>
 #include <stdexcept>
@@ -124,6 +125,7 @@ ProcessGroup::~ProcessGroup() = default;
 
 absl::StatusOr<std::unique_ptr<ProcessGroup>> ProcessGroup::Connect(
     const TensorParallelSettings& settings) {
+  std::signal(SIGPIPE, SIG_IGN);  // Gloo writes to connections that may have gone
   auto state = std::make_unique<State>();
   state->shard = {settings.rank, settings.size};
   state->timeout = absl::ToChronoMilliseconds(settings.start_timeout);

@@ -21,8 +21,9 @@ namespace keyhole {
 class ProcessGroup {
  public:
   // Rank 0 listens at the settings' address, the others come there; each then has a connection to
-  // each. Waits for `start_timeout` at most. REQUIRES: settings.size > 1. Errors: UNAVAILABLE, with
-  // the ranks that are missing; INVALID_ARGUMENT where ranks differ in size, or two have one rank.
+  // each. Waits for `start_timeout` at most. From then on the process ignores SIGPIPE. REQUIRES:
+  // settings.size > 1. Errors: UNAVAILABLE, with the ranks that are missing; INVALID_ARGUMENT where
+  // ranks differ in size, or two have one rank.
   static absl::StatusOr<std::unique_ptr<ProcessGroup>> Connect(
       const TensorParallelSettings& settings);
   ~ProcessGroup();

@@ -92,11 +92,14 @@ TEST(ProcessGroup, MessagesOfAnySizeArrive) {
 }
 
 TEST(ProcessGroup, WhoLeavesEndsTheOthersCallsAtOnce) {
-  RunRanks(2, [](std::unique_ptr<ProcessGroup> group) {
+  absl::Notification joined;
+  RunRanks(2, [&](std::unique_ptr<ProcessGroup> group) {
     if (!group->shard().is_root()) {
+      joined.WaitForNotification();
       group->Leave();
       return;
     }
+    joined.Notify();
     at::Tensor x = Values(0, 10);
     EXPECT_THROW(group->AllReduce(x), std::exception);
     const auto numbers = group->Exchange(1);
