@@ -69,30 +69,35 @@ void FeedForwardInTurn(Device& device,
   MultiplyAndAdd(device, *buffers.gated, *weights.down, result);
 }
 
-// Of the rows from n_decode on. Checks what the operators in turn would.
-ChunkInput InputOf(const LayerRows& rows, NamedSize& n, NamedSize& n_in) {
-  CheckTensor("LayerLinear: x", *rows.x, {&n, &n_in});
-  CheckOnCpu("LayerLinear", {rows.x});
-  ChunkInput input = {.x = rows.x->const_data_ptr<float>() + rows.n_decode * n_in.value(),
-                      .n = n.value() - rows.n_decode,
-                      .norm_weight = nullptr,
-                      .norm_eps = rows.norm.eps};
-  if (rows.norm.weight != nullptr) {
-    CheckTensor("LayerLinear: norm weight", *rows.norm.weight, {&n_in});
-    input.norm_weight = rows.norm.weight->const_data_ptr<float>();
-  }
-  return input;
-}
+// The rows from n_decode on.
+struct ChunkRows {
+  ChunkInput input;
+  ChunkOutput output;
+};
 
-ChunkOutput OutputOf(const LayerRows& rows,
-                     const LayerResult& result,
-                     NamedSize& n,
-                     NamedSize& n_out) {
+// Checks what the operators in turn would.
+ChunkRows ChunkOf(const LayerRows& rows,
+                  const LayerResult& result,
+                  std::int64_t n_in,
+                  std::int64_t n_out) {
   const bool add = result.sum != nullptr;
   at::Tensor& to = add ? *result.sum : *result.out;
-  CheckTensor("LayerLinear: result", to, {&n, &n_out});
-  CheckOnCpu("LayerLinear", {&to});
-  return {to.mutable_data_ptr<float>() + rows.n_decode * n_out.value(), add};
+  NamedSize n("n");
+  NamedSize in("n_in", n_in);
+  NamedSize out("n_out", n_out);
+  CheckTensor("LayerLinear: x", *rows.x, {&n, &in});
+  CheckTensor("LayerLinear: result", to, {&n, &out});
+  CheckOnCpu("LayerLinear", {rows.x, &to});
+  const float* norm_weight = nullptr;
+  if (rows.norm.weight != nullptr) {
+    CheckTensor("LayerLinear: norm weight", *rows.norm.weight, {&in});
+    norm_weight = rows.norm.weight->const_data_ptr<float>();
+  }
+  return {{.x = rows.x->const_data_ptr<float>() + rows.n_decode * n_in,
+           .n = n.value() - rows.n_decode,
+           .norm_weight = norm_weight,
+           .norm_eps = rows.norm.eps},
+          {to.mutable_data_ptr<float>() + rows.n_decode * n_out, add}};
 }
 
 }  // namespace
@@ -105,16 +110,12 @@ void LayerLinear(Device& device,
   if (rows.n_decode == rows.x->size(0) || !HasLinearChunks(device, w)) {
     return MultiplyAndAdd(device, Normed(device, rows), weight, result);
   }
-  NamedSize n("n");
-  NamedSize n_in("n_in", w.n_in);
-  NamedSize n_out("n_out", w.n_out);
-  const ChunkInput input = InputOf(rows, n, n_in);
-  const ChunkOutput output = OutputOf(rows, result, n, n_out);
+  const ChunkRows chunk = ChunkOf(rows, result, w.n_in, w.n_out);
   if (rows.n_decode > 0) {
     const FirstRows first(rows, result);
     MultiplyAndAdd(device, Normed(device, first.rows), weight, first.result);
   }
-  LinearChunkCpu(device, input, w, output);
+  LinearChunkCpu(device, chunk.input, w, chunk.output);
 }
 
 void FeedForward(Device& device,
@@ -127,16 +128,12 @@ void FeedForward(Device& device,
   if (rows.n_decode == rows.x->size(0) || !HasFeedForwardChunks(device, gate_up, down)) {
     return FeedForwardInTurn(device, rows, weights, buffers, result);
   }
-  NamedSize n("n");
-  NamedSize n_in("n_in", gate_up.n_in);
-  NamedSize n_out("n_out", down.n_out);
-  const ChunkInput input = InputOf(rows, n, n_in);
-  const ChunkOutput output = OutputOf(rows, result, n, n_out);
+  const ChunkRows chunk = ChunkOf(rows, result, gate_up.n_in, down.n_out);
   if (rows.n_decode > 0) {
     const FirstRows first(rows, result, buffers);
     FeedForwardInTurn(device, first.rows, weights, first.buffers, first.result);
   }
-  FeedForwardChunkCpu(device, input, gate_up, down, output);
+  FeedForwardChunkCpu(device, chunk.input, gate_up, down, chunk.output);
 }
 
 }  // namespace keyhole
