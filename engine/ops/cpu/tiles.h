@@ -36,18 +36,18 @@ inline void ReleaseTiles() { asm volatile("tilerelease"); }
 }  // namespace keyhole
 
 // The compiler's own names leave out that tiles are read from and written to memory.
+#define KEYHOLE_TILE_MEMORY "memory"
 #define KEYHOLE_TILE_ZERO(tile) asm volatile("tilezero %%tmm" #tile : :)
 #define KEYHOLE_TILE_LOAD(tile, at, stride)        \
   asm volatile("tileloadd (%0,%1,1), %%tmm" #tile  \
                :                                   \
                : "r"(at), "r"((ptrdiff_t)(stride)) \
-               : "memor"                           \
-                 "y")
+               : KEYHOLE_TILE_MEMORY)
 #define KEYHOLE_TILE_STORE(tile, at, stride)          \
   asm volatile("tilestored %%tmm" #tile ", (%0,%1,1)" \
                :                                      \
                : "r"(at), "r"((ptrdiff_t)(stride))    \
-               : "memory")
+               : KEYHOLE_TILE_MEMORY)
 // sum [i][j] += a [i][2k ...] . b [k][2j ...], bf16 in f32
 #define KEYHOLE_TILE_MULTIPLY_BF16(sum, a, b) \
   asm volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sum : :)
