@@ -8,8 +8,9 @@
 
 namespace keyhole {
 
-// The calling thread takes part. Workers spin briefly after a call before they sleep, since the
-// next one of a step follows within microseconds. Thread: ParallelFor from any thread; the pool
+// The calling thread takes part. Each thread has a share of neighbouring tasks, which it runs in
+// order; whoever is done helps the others from their end. Workers spin briefly after a call before
+// they sleep, since the next one of a step follows within microseconds. Thread: ParallelFor from any thread; the pool
 // serves one call at a time, and a call that finds it busy (from inside a task, or from another
 // thread) runs its tasks itself, one after another.
 class ThreadPool {

@@ -121,25 +121,53 @@ LinearKernel KernelFor(const LinearKernels& kernels, LinearFormat format) {
 }
 
 // How the product is cut into tasks: panels x tiles. Never changes a result.
-struct Cut {
-  std::int64_t panels;  // of a task
-  std::int64_t tiles;   // of a task
-};
-
-Cut ChooseCut(const LinearWeights& w, std::int64_t n_tiles, int n_threads) {
-  constexpr std::int64_t kTaskBytes = 64 << 10;  // of weights: a few microseconds
-  constexpr std::int64_t kPanelsAtOnce = 4;      // that a kernel reads side by side
-  const std::int64_t enough_tasks = 8 * std::int64_t{n_threads};
-  const std::int64_t step = n_tiles == 1 ? kPanelsAtOnce : 2;
-  if (n_threads == 1 && n_tiles == 1) return {w.n_panels(), 1};
-  std::int64_t panels = step;
-  while (panels * w.panels.panel_bytes < kTaskBytes && w.n_panels() > 2 * panels * enough_tasks) {
-    panels *= 2;
+class Cut {
+ public:
+  Cut(const LinearWeights& w, std::int64_t n_tiles, int n_threads)
+      : n_panels_(w.n_panels()), n_tiles_(n_tiles), n_threads_(n_threads) {
+    constexpr std::int64_t kTaskBytes = 64 << 10;  // of weights: a few microseconds
+    constexpr std::int64_t kPanelsAtOnce = 4;      // that a kernel reads side by side
+    const std::int64_t enough_tasks = 8 * std::int64_t{n_threads};
+    panels_ = n_tiles == 1 ? kPanelsAtOnce : 2;
+    while (panels_ * w.panels.panel_bytes < kTaskBytes &&
+           n_panels_ > 2 * panels_ * enough_tasks) {
+      panels_ *= 2;
+    }
+    groups_ = DivideUp(DivideUp(n_panels_, n_threads), panels_);
+    row_parts_ = std::clamp<std::int64_t>(enough_tasks / (groups_ * n_threads), 1, n_tiles);
   }
-  const std::int64_t groups = (w.n_panels() + panels - 1) / panels;
-  const std::int64_t row_parts = std::clamp<std::int64_t>(enough_tasks / groups, 1, n_tiles);
-  return {panels, (n_tiles + row_parts - 1) / row_parts};
-}
+
+  std::int64_t n_tasks() const { return n_threads_ * groups_ * row_parts_; }
+
+  struct Part {
+    std::int64_t first_panel;
+    std::int64_t last_panel;
+    std::int64_t first_tile;
+    std::int64_t last_tile;
+  };
+
+  // Each thread's panels are its own share, which the pool gives it in order. May be empty.
+  Part part(std::int64_t task) const {
+    const std::int64_t group = task / row_parts_;
+    const std::int64_t thread = group / groups_;
+    const std::int64_t first = n_panels_ * thread / n_threads_ + group % groups_ * panels_;
+    const std::int64_t row_part = task % row_parts_;
+    return {first,
+            std::min(first + panels_, n_panels_ * (thread + 1) / n_threads_),
+            n_tiles_ * row_part / row_parts_,
+            n_tiles_ * (row_part + 1) / row_parts_};
+  }
+
+ private:
+  static std::int64_t DivideUp(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
+
+  std::int64_t n_panels_;
+  std::int64_t n_tiles_;
+  std::int64_t n_threads_;
+  std::int64_t panels_ = 0;     // of a task
+  std::int64_t groups_ = 0;     // of panels in a thread's share
+  std::int64_t row_parts_ = 1;
+};
 
 }  // namespace
 
@@ -149,16 +177,13 @@ void LinearCpu(Device& device, const LinearCpuParams& params) {
   const LinearKernels kernels = KernelsFor(device.cpu_level());
   const LinearKernel kernel = KernelFor(kernels, w.format);
   const Tiles tiles(device, params, kernels);
-  const Cut cut = ChooseCut(w, tiles.count(), device.pool().n_threads());
-  const std::int64_t row_parts = (tiles.count() + cut.tiles - 1) / cut.tiles;
-  const std::int64_t groups = (w.n_panels() + cut.panels - 1) / cut.panels;
-  device.pool().ParallelFor(groups * row_parts, [&](std::int64_t task) {
-    const std::int64_t first = task / row_parts * cut.panels;
-    const LinearPanels panels = Slice(w, first, std::min(first + cut.panels, w.n_panels()));
-    const std::int64_t first_tile = task % row_parts * cut.tiles;
-    const std::int64_t last_tile = std::min(first_tile + cut.tiles, tiles.count());
-    for (std::int64_t tile = first_tile; tile < last_tile; ++tile) {
-      float* out = params.out + tiles.first_row(tile) * w.n_out + first * kPanelColumns;
+  const Cut cut(w, tiles.count(), device.pool().n_threads());
+  device.pool().ParallelFor(cut.n_tasks(), [&](std::int64_t task) {
+    const Cut::Part part = cut.part(task);
+    if (part.first_panel >= part.last_panel) return;
+    const LinearPanels panels = Slice(w, part.first_panel, part.last_panel);
+    for (std::int64_t tile = part.first_tile; tile < part.last_tile; ++tile) {
+      float* out = params.out + tiles.first_row(tile) * w.n_out + part.first_panel * kPanelColumns;
       kernel(panels, tiles.input(tile), {out, w.n_out});
     }
   });

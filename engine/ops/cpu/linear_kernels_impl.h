@@ -202,13 +202,22 @@ struct LinearKernelsImpl {
     if constexpr (kRows < Isa::kMaxRowsInt8) {
       if (in.n_rows != kRows) return Int8Tile<kBits, kOffsets, kRows + 1>(w, in, out);
     }
-    constexpr int kPanels = kRows == 1 ? Isa::kPanelsOneRow : 1;
+    Int8From<kBits, kOffsets, kRows, kRows == 1 ? Isa::kPanelsOneRow : 1>(w, in, out, 0);
+  }
+
+  // Panels from `panel` on, kPanels side by side, then the rest in halves.
+  template <int kBits, bool kOffsets, int kRows, int kPanels>
+  static void Int8From(const LinearPanels& w,
+                       const LinearInput& in,
+                       const LinearOutput& out,
+                       int64_t panel) {
     const int64_t n_panels = (w.n_columns + kPanelColumns - 1) / kPanelColumns;
-    int64_t panel = 0;
     for (; panel + kPanels <= n_panels; panel += kPanels) {
       Int8Panels<kBits, kOffsets, kRows, kPanels>(w, in, out, panel);
     }
-    for (; panel < n_panels; ++panel) Int8Panels<kBits, kOffsets, kRows, 1>(w, in, out, panel);
+    if constexpr (kPanels > 1) {
+      if (panel < n_panels) Int8From<kBits, kOffsets, kRows, kPanels / 2>(w, in, out, panel);
+    }
   }
 
   template <int kBits>
