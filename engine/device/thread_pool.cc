@@ -9,7 +9,7 @@
 namespace keyhole {
 namespace {
 
-using Task = absl::FunctionRef<void(std::int64_t task)>;
+using Task = absl::FunctionRef<void(std::int64_t task, int thread)>;
 
 constexpr int kWorkerSpins = 20'000;  // tens of microseconds: longer than the gaps inside a step
 constexpr int kCallerSpins = 2'000;   // then the last task's thread may need this core
@@ -92,13 +92,13 @@ struct ThreadPool::State {
 void ThreadPool::State::RunTasks(int thread) {
   std::int64_t n_run = 0;
   while (const std::optional<std::int64_t> next = shares[thread].ClaimFirst()) {
-    (*task)(*next);
+    (*task)(*next, thread);
     ++n_run;
   }
   for (int i = 1; i < n_threads(); ++i) {
     Share& other = shares[(thread + i) % n_threads()];
     while (const std::optional<std::int64_t> next = other.ClaimLast()) {
-      (*task)(*next);
+      (*task)(*next, thread);
       ++n_run;
     }
   }
@@ -140,11 +140,16 @@ ThreadPool::~ThreadPool() {
 
 int ThreadPool::n_threads() const { return state_->n_threads(); }
 
+void ThreadPool::ParallelFor(std::int64_t n_tasks,
+                             absl::FunctionRef<void(std::int64_t task)> task) {
+  ParallelFor(n_tasks, [&](std::int64_t i, int) { task(i); });
+}
+
 void ThreadPool::ParallelFor(std::int64_t n_tasks, Task task) {
   State& state = *state_;
   const bool alone = n_tasks <= 1 || state.workers.empty();
   if (alone || state.busy.exchange(true, std::memory_order_acquire)) {
-    for (std::int64_t i = 0; i < n_tasks; ++i) task(i);
+    for (std::int64_t i = 0; i < n_tasks; ++i) task(i, 0);
     return;
   }
   state.task = &task;

@@ -7,7 +7,7 @@ namespace keyhole {
 namespace {
 
 constexpr std::int32_t kMaxSplits = 64;  // of one part: bounds the cost of the merge
-constexpr std::int32_t kDecodeSplitRows = 256;
+constexpr std::int32_t kDecodeSplitRows = 128;
 constexpr std::int32_t kShortChunk = 32;  // queries; longer chunks have enough tiles to share out
 constexpr std::int32_t kShortChunkSplitRows = 2048;
 

@@ -1,7 +1,6 @@
 #include "engine/ops/attend_rows.h"
 
 #include <algorithm>
-#include <atomic>
 #include <vector>
 
 #include "engine/ops/attend_plan.h"
@@ -48,19 +47,6 @@ void Check(const AttendParams& params) {
   for (const AttendPart& part : params.parts) CheckPart(params, part);
 }
 
-// Runs task(i, worker) for i in [0, n): a worker takes the next task when it is done with one, and
-// is never run by two threads at a time.
-template <typename Task>
-void ShareOut(ThreadPool& pool, std::int64_t n, const Task& task) {
-  std::atomic<std::int64_t> next{0};
-  pool.ParallelFor(std::min<std::int64_t>(pool.n_threads(), n), [&](std::int64_t worker) {
-    for (std::int64_t i = next.fetch_add(1, std::memory_order_relaxed); i < n;
-         i = next.fetch_add(1, std::memory_order_relaxed)) {
-      task(i, worker);
-    }
-  });
-}
-
 // One task per merge and KV head of it.
 void Merge(Device& device, std::span<const AttendParams> sequences, AttendWorkspace::State& state) {
   const AttendPlan& plan = state.plan;
@@ -97,17 +83,14 @@ void AttendRows(Device& device,
   }
   state.scratch.resize(std::max<std::size_t>(state.scratch.size(), device.pool().n_threads()));
   for (AttendScratch& scratch : state.scratch) scratch.Reserve(plan);
-  ShareOut(device.pool(),
-           static_cast<std::int64_t>(plan.items.size()),
-           [&](std::int64_t i, std::int64_t worker) {
-             const AttendItem& item = plan.items[i];
-             RunAttendItem(kernels,
-                           sequences[item.sequence],
-                           plan,
-                           item,
-                           state.partials.data(),
-                           state.scratch[worker]);
-           });
+  const auto n_items = static_cast<std::int64_t>(plan.items.size());
+  device.pool().ParallelFor(n_items, [&](std::int64_t i, int thread) {
+    const AttendItem* next = i + 1 < n_items ? &plan.items[i + 1] : nullptr;
+    RunAttendItem({kernels, sequences, plan, state.partials.data()},
+                  plan.items[i],
+                  next,
+                  state.scratch[thread]);
+  });
   Merge(device, sequences, state);
 }
 

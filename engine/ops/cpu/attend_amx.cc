@@ -1,9 +1,10 @@
-// Attention of many queries by the tile products of AMX, in bf16 with f32 sums. A block of lanes
+// Attention by the tile products of AMX, in bf16 with f32 sums. Of many queries a block of lanes
 // goes through scores, softmax and sums of values while its scores are in the nearest cache.
 #include <immintrin.h>
 
 #include "engine/ops/cpu/attend_bf16_rows.h"
 #include "engine/ops/cpu/attend_kernels.h"
+#include "engine/ops/cpu/attend_one_amx.h"
 #include "engine/ops/cpu/attend_softmax_lanes.h"
 #include "engine/ops/cpu/attend_widen.h"
 #include "engine/ops/cpu/bf16_math.h"
@@ -233,6 +234,7 @@ AttendKernelSet AttendKernelsAmx() {
   AttendKernelSet kernels = AttendKernelsAvx512Bf16();
   // Scores of 32 lanes are in use at a time, so that more lanes share the rows' copies.
   kernels.tile_lanes = 384;
+  kernels.bf16.one = RunOneQuery;
   kernels.bf16.many = Run<Bf16>;
   kernels.bf16.pack_queries = PackQueries;
   kernels.int8.many = Run<Int8>;

@@ -153,6 +153,38 @@ void Run(const AttendTile& t, const AttendState& s) {
   AddValues(t, s);
 }
 
+template <int kVectors>
+void RunFewVectors(const AttendTile& t, const AttendState& s) {
+  int lane = 0;
+  for (; lane + kLaneBlock <= t.lanes; lane += kLaneBlock) {
+    FewBf16<kLaneBlock, kVectors>::Run(t, s, lane);
+  }
+  switch (t.lanes - lane) {
+    case 3:
+      return FewBf16<3, kVectors>::Run(t, s, lane);
+    case 2:
+      return FewBf16<2, kVectors>::Run(t, s, lane);
+    case 1:
+      return FewBf16<1, kVectors>::Run(t, s, lane);
+    default:
+      return;
+  }
+}
+
+// As AttendFew, whose part it takes for other sizes of heads.
+void RunFew(const AttendTile& t, const AttendState& s) {
+  switch (t.head_dim) {
+    case 64:
+      return RunFewVectors<2>(t, s);
+    case 128:
+      return RunFewVectors<4>(t, s);
+    case 256:
+      return RunFewVectors<8>(t, s);
+    default:
+      return AttendFew<Avx512>::Run<Bf16>(t, s);
+  }
+}
+
 }  // namespace
 
 AttendKernelSet AttendKernelsAvx512Bf16() {
@@ -160,7 +192,7 @@ AttendKernelSet AttendKernelsAvx512Bf16() {
   // Long sums: what precedes and follows a block of sums takes as long as a few rows.
   constexpr int kManyRows = 256;
   static_assert(kManyRows <= kAttendMostRows);
-  kernels.bf16.few = RunFewBf16;
+  kernels.bf16.few = RunFew;
   kernels.bf16.many = Run<Bf16>;
   kernels.bf16.many_rows = kManyRows;
   kernels.bf16.pack_queries = PackInt8Queries;

@@ -18,9 +18,8 @@ struct RowPointers {
 
 // An item while it runs.
 struct Run {
-  const AttendKernelSet& kernels;
+  const AttendWork& work;
   const AttendParams& params;
-  const AttendPlan& plan;
   const AttendItem& item;
   AttendScratch& scratch;
   AttendState state;
@@ -33,13 +32,17 @@ struct Run {
   const AttendKernels& kernel() const {
     switch (layout().type) {
       case KvType::kF32:
-        return kernels.f32;
+        return work.kernels.f32;
       case KvType::kBF16:
-        return kernels.bf16;
+        return work.kernels.bf16;
       case KvType::kInt8:
         break;
     }
-    return kernels.int8;
+    return work.kernels.int8;
+  }
+  // One query whose KV heads go through a tile's rows together.
+  bool TakesAllHeads() const {
+    return params.q_len == 1 && kernel().one != nullptr && FitsOne(layout().head_dim, group());
   }
 };
 
@@ -47,19 +50,19 @@ AttendState StateAt(float* memory, std::int32_t padded_lanes) {
   return {memory, memory + padded_lanes, memory + 2 * static_cast<std::ptrdiff_t>(padded_lanes)};
 }
 
-void ResolveRows(const Run& run,
+void ResolveRows(const AttendParams& params,
                  const AttendPart& part,
                  std::int32_t first,
                  std::int32_t count,
                  RowPointers& out) {
-  const KvLayout& layout = run.layout();
+  const KvLayout& layout = params.store->layout();
   const std::size_t value_offset = layout.key_bytes();
   const std::size_t row_bytes = layout.row_bytes();
   for (std::int32_t i = 0; i < count; ++i) {
     const std::int32_t row =
         part.rows.empty() ? part.range.begin + first + i : part.rows[first + i];
     const std::int32_t page = row / layout.page_size;
-    const std::byte* at = run.params.store->LayerRows(run.params.pages[page], run.params.layer) +
+    const std::byte* at = params.store->LayerRows(params.pages[page], params.layer) +
                           static_cast<std::size_t>(row - page * layout.page_size) * row_bytes;
     const std::byte* key = part.keys.base == nullptr ? at : part.keys.Row(row);
     out.keys[i] = reinterpret_cast<const unsigned char*>(key);
@@ -79,6 +82,7 @@ AttendTile MakeTile(const Run& run, const RowPointers& rows) {
           .head_bytes = static_cast<std::int32_t>(run.layout().head_bytes()),
           .head_dim = run.layout().head_dim,
           .padded_dim = run.padded_dim(),
+          .n_kv_heads = run.item.kv_end - run.item.kv_begin,
           .lanes = run.lanes(),
           .padded_lanes = run.padded_lanes(),
           .queries = run.scratch.queries,
@@ -89,6 +93,24 @@ AttendTile MakeTile(const Run& run, const RowPointers& rows) {
           .correction = run.scratch.correction};
 }
 
+// The query and query head that a lane is.
+struct LanePlace {
+  std::int32_t query;
+  std::int32_t head;
+
+  // Counted over the heads of all queries.
+  std::ptrdiff_t HeadOf(std::int32_t n_heads) const {
+    return static_cast<std::ptrdiff_t>(query) * n_heads + head;
+  }
+};
+
+LanePlace PlaceOf(const AttendItem& item, std::int32_t group, std::int32_t lane) {
+  const std::int32_t lanes_of_head = (item.q_end - item.q_begin) * group;
+  const std::int32_t in_head = lane % lanes_of_head;
+  return {item.q_begin + in_head / group,
+          (item.kv_begin + lane / lanes_of_head) * group + in_head % group};
+}
+
 float QueryScale(const Run& run, const AttendPart& part) {
   return run.params.softmax_scale * part.scale * kLog2E;
 }
@@ -97,33 +119,16 @@ float LaneBias(const AttendPart& part, std::int32_t query) {
   return part.bias == nullptr ? 0 : part.bias[query] * kLog2E;
 }
 
-// [n_heads, padded_dim], for the one query.
-void PackOneQuery(const Run& run, const AttendPart& part) {
-  const std::int32_t dim = run.layout().head_dim;
-  const float scale = QueryScale(run, part);
-  for (std::int32_t h = 0; h < run.params.n_heads; ++h) {
-    const float* in = part.queries + static_cast<std::ptrdiff_t>(h) * dim;
-    float* out = run.scratch.queries + static_cast<std::ptrdiff_t>(h) * run.padded_dim();
-    for (std::int32_t c = 0; c < dim; ++c) out[c] = in[c] * scale;
-    std::fill(out + dim, out + run.padded_dim(), 0.0F);
-    run.scratch.bias[h] = LaneBias(part, 0);
-  }
-}
-
-// The item's queries of its one KV head, scaled: [padded_lanes, head_dim]. They lie where scores
-// will.
+// The item's queries, scaled: [padded_lanes, head_dim]. They lie where scores will.
 const float* GatherQueryTile(const Run& run, const AttendPart& part) {
   const std::int32_t dim = run.layout().head_dim;
-  const std::int32_t group = run.group();
   const float scale = QueryScale(run, part);
   float* out = run.scratch.scores;
   for (std::int32_t lane = 0; lane < run.lanes(); ++lane, out += dim) {
-    const std::int32_t query = run.item.q_begin + lane / group;
-    const std::int32_t head = run.item.kv_begin * group + lane % group;
-    const float* in =
-        part.queries + (static_cast<std::ptrdiff_t>(query) * run.params.n_heads + head) * dim;
+    const LanePlace place = PlaceOf(run.item, run.group(), lane);
+    const float* in = part.queries + place.HeadOf(run.params.n_heads) * dim;
     for (std::int32_t c = 0; c < dim; ++c) out[c] = in[c] * scale;
-    run.scratch.bias[lane] = LaneBias(part, query);
+    run.scratch.bias[lane] = LaneBias(part, place.query);
   }
   for (std::int32_t lane = run.lanes(); lane < run.padded_lanes(); ++lane, out += dim) {
     std::fill(out, out + dim, 0.0F);
@@ -146,23 +151,41 @@ void PackQueryTile(const Run& run, const AttendPart& part) {
   }
 }
 
+// [n_heads, padded_dim], for the one query, or as the kernel takes them.
+void PackOneQuery(const Run& run, const AttendPart& part) {
+  if (run.TakesAllHeads()) return PackQueryTile(run, part);
+  const std::int32_t dim = run.layout().head_dim;
+  const float scale = QueryScale(run, part);
+  for (std::int32_t h = 0; h < run.params.n_heads; ++h) {
+    const float* in = part.queries + static_cast<std::ptrdiff_t>(h) * dim;
+    float* out = run.scratch.queries + static_cast<std::ptrdiff_t>(h) * run.padded_dim();
+    for (std::int32_t c = 0; c < dim; ++c) out[c] = in[c] * scale;
+    std::fill(out + dim, out + run.padded_dim(), 0.0F);
+    run.scratch.bias[h] = LaneBias(part, 0);
+  }
+}
+
 // Where an item's rows stand, tile by tile, over all of its spans.
 struct TilePlace {
   std::int32_t span = 0;
   std::int32_t done = 0;  // of the span's rows
 };
 
-void ResolveTile(const Run& run, const TilePlace& place, RowPointers& out) {
+void ResolveTile(const AttendWork& work,
+                 const AttendItem& item,
+                 const TilePlace& place,
+                 RowPointers& out) {
   out.count = 0;
-  if (place.span >= run.item.span_end) return;
-  const AttendSpan& span = run.plan.spans[place.span];
+  if (place.span >= item.span_end) return;
+  const AttendSpan& span = work.plan.spans[place.span];
+  const AttendParams& params = work.sequences[item.sequence];
   const std::int32_t count = std::min(kAttendTileRows, span.count - place.done);
-  ResolveRows(run, run.params.parts[span.part], span.first + place.done, count, out);
+  ResolveRows(params, params.parts[span.part], span.first + place.done, count, out);
 }
 
 TilePlace After(const Run& run, TilePlace place, std::int32_t n_rows) {
   place.done += n_rows;
-  if (place.done < run.plan.spans[place.span].count) return place;
+  if (place.done < run.work.plan.spans[place.span].count) return place;
   return {place.span + 1, 0};
 }
 
@@ -172,6 +195,7 @@ void RunTile(const Run& run, const RowPointers& rows, const RowPointers& next) {
   tile.next_keys = next.keys;
   tile.next_values = next.values;
   tile.n_next = next.count;
+  if (run.TakesAllHeads()) return run.kernel().one(tile, run.state);
   tile.lanes = group;
   for (std::int32_t kv = 0; kv < run.layout().n_kv_heads; ++kv) {
     const std::ptrdiff_t lane = static_cast<std::ptrdiff_t>(kv) * group;
@@ -185,16 +209,20 @@ void RunTile(const Run& run, const RowPointers& rows, const RowPointers& next) {
   }
 }
 
-void RunOneQuery(const Run& run) {
+void RunOneQuery(const Run& run, const AttendItem* next_item) {
   RowPointers pointers[2];
   TilePlace place = {run.item.span_begin, 0};
-  ResolveTile(run, place, pointers[0]);
+  ResolveTile(run.work, run.item, place, pointers[0]);
   for (std::int32_t turn = 0; place.span < run.item.span_end; turn ^= 1) {
     const RowPointers& rows = pointers[turn];
     RowPointers& next = pointers[turn ^ 1];
-    if (place.done == 0) PackOneQuery(run, run.params.parts[run.plan.spans[place.span].part]);
+    const AttendSpan& span = run.work.plan.spans[place.span];
+    if (place.done == 0) PackOneQuery(run, run.params.parts[span.part]);
     place = After(run, place, rows.count);
-    ResolveTile(run, place, next);
+    ResolveTile(run.work, run.item, place, next);
+    if (next.count == 0 && next_item != nullptr) {
+      ResolveTile(run.work, *next_item, {next_item->span_begin, 0}, next);
+    }
     RunTile(run, rows, next);
   }
 }
@@ -218,7 +246,7 @@ void RunQueryTile(const Run& run, const AttendSpan& span) {
   RowPointers rows;
   for (std::int32_t done = 0; done < span.count; done += rows.count) {
     const std::int32_t count = std::min(run.kernel().many_rows, span.count - done);
-    ResolveRows(run, part, span.first + done, count, rows);
+    ResolveRows(run.params, part, span.first + done, count, rows);
     AttendTile tile = MakeTile(run, rows);
     tile.head_offset = run.item.kv_begin * head_bytes;
     if (MaskTile(run, part, part.range.begin + span.first + done, rows.count)) {
@@ -229,13 +257,9 @@ void RunQueryTile(const Run& run, const AttendSpan& span) {
 }
 
 float* OutputOf(const AttendParams& params, const AttendItem& item, std::int32_t lane) {
-  const std::int32_t group = params.n_heads / params.store->layout().n_kv_heads;
-  const std::int32_t lanes_of_head = (item.q_end - item.q_begin) * group;
-  const std::int32_t in_head = lane % lanes_of_head;
-  const std::int32_t query = item.q_begin + in_head / group;
-  const std::int32_t head = (item.kv_begin + lane / lanes_of_head) * group + in_head % group;
-  return params.out + (static_cast<std::ptrdiff_t>(query) * params.n_heads + head) *
-                          params.store->layout().head_dim;
+  const KvLayout& layout = params.store->layout();
+  const LanePlace place = PlaceOf(item, params.n_heads / layout.n_kv_heads, lane);
+  return params.out + place.HeadOf(params.n_heads) * layout.head_dim;
 }
 
 void WriteOutput(const Run& run) {
@@ -283,23 +307,23 @@ AttendKernelSet AttendKernelsFor(CpuLevel level) {
   return AttendKernelsPortable();
 }
 
-void RunAttendItem(const AttendKernelSet& kernels,
-                   const AttendParams& params,
-                   const AttendPlan& plan,
+void RunAttendItem(const AttendWork& work,
                    const AttendItem& item,
-                   float* partials,
+                   const AttendItem* next,
                    AttendScratch& scratch) {
-  Run run{kernels, params, plan, item, scratch, {}};
+  const AttendParams& params = work.sequences[item.sequence];
+  Run run{work, params, item, scratch, {}};
   const std::int32_t lanes = run.padded_lanes();
-  run.state = StateAt(item.partial < 0 ? scratch.state : partials + item.partial, lanes);
+  run.state = StateAt(item.partial < 0 ? scratch.state : work.partials + item.partial, lanes);
   std::fill_n(run.state.max, lanes, -std::numeric_limits<float>::infinity());
   std::fill_n(run.state.sum, lanes, 0.0F);
   std::fill_n(run.state.acc, static_cast<std::ptrdiff_t>(lanes) * run.padded_dim(), 0.0F);
   if (params.q_len == 1) {
-    RunOneQuery(run);
+    const bool one_query = next != nullptr && work.sequences[next->sequence].q_len == 1;
+    RunOneQuery(run, one_query ? next : nullptr);
   } else {
     for (std::int32_t s = item.span_begin; s < item.span_end; ++s) {
-      RunQueryTile(run, plan.spans[s]);
+      RunQueryTile(run, work.plan.spans[s]);
     }
     if (run.kernel().unpack_sums != nullptr) {
       run.kernel().unpack_sums(run.state.acc, scratch.queries, run.padded_dim(), lanes);

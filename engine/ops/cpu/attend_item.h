@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "engine/device/cpu_features.h"
@@ -30,12 +31,19 @@ class AttendScratch {
 
 AttendKernelSet AttendKernelsFor(CpuLevel level);
 
-// `partials` is the plan's room for partial results.
-void RunAttendItem(const AttendKernelSet& kernels,
-                   const AttendParams& params,
-                   const AttendPlan& plan,
+// What all items of a plan share.
+struct AttendWork {
+  const AttendKernelSet& kernels;
+  std::span<const AttendParams> sequences;
+  const AttendPlan& plan;
+  float* partials;  // the plan's room for partial results
+};
+
+// `next` is what the same thread is likely to run after it, or null: its first rows are fetched
+// ahead.
+void RunAttendItem(const AttendWork& work,
                    const AttendItem& item,
-                   float* partials,
+                   const AttendItem* next,
                    AttendScratch& scratch);
 
 // Writes the output of `head` (counted from the items' kv_begin) from the partial results, in

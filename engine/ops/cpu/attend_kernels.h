@@ -30,10 +30,11 @@ struct AttendTile {
   int32_t head_bytes;  // of one row
   int32_t head_dim;
   int32_t padded_dim;  // of `rows` and `acc`; a multiple of 16, as is padded_lanes
+  int32_t n_kv_heads;  // `one` only: of its lanes, [n_kv_heads][group]
   int32_t lanes;
-  int32_t padded_lanes;  // many lanes only
-  const float* queries;  // scaled; few lanes: [lanes, padded_dim], many: [padded_dim, padded_lanes]
-  const float* bias;     // [lanes], in powers of two
+  int32_t padded_lanes;    // not of `few`
+  const float* queries;    // scaled; `few`: [lanes, padded_dim], else [padded_dim, padded_lanes]
+  const float* bias;       // [lanes], in powers of two
   const int32_t* visible;  // [padded_lanes], rows of the tile that a lane sees; null: all
   float* rows;             // scratch [kAttendMostRows, head_dim padded to 32]
   float* scores;           // scratch [kAttendMostRows, lanes padded to 16]
@@ -42,11 +43,17 @@ struct AttendTile {
 
 using AttendTileFn = void (*)(const AttendTile& tile, const AttendState& state);
 
+// Sizes of heads that `one` of AttendKernels takes.
+constexpr bool FitsOne(int32_t head_dim, int32_t group) {
+  return (head_dim == 64 || head_dim == 128 || head_dim == 256) && group <= 16;
+}
+
 struct AttendKernels {
   AttendTileFn few;   // vectors run along head_dim; for one query
   AttendTileFn many;  // vectors run along the lanes; `state` has room for padded_lanes
   int32_t many_rows = kAttendTileRows;  // of a tile of `many`, at most
-  // Null, or makes of rows [padded_lanes, head_dim] the queries that `many` takes.
+  AttendTileFn one = nullptr;  // null, or what is faster than `few` for all KV heads in turn
+  // Null, or makes of rows [padded_lanes, head_dim] the queries that `many` and `one` take.
   void (*pack_queries)(const float* rows, float* queries, int head_dim, int padded_lanes) = nullptr;
   // Null, or makes the sums of `many` what AttendState says, with as much scratch, when no tile is
   // left.
