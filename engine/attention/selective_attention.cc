@@ -52,8 +52,11 @@ struct SelectiveAttention::State {
   const float* all_queries = nullptr;  // [n_tokens, all_heads, head_dim]
   const float* all_keys = nullptr;     // [n_tokens, all_kv_heads, head_dim]
 
-  // Reused from step to step; the first two are parallel to the step's sequences.
+  // Reused from step to step; `selections` and `parts` are parallel to the step's sequences.
   std::vector<Selection> selections;
+  std::vector<SelectionContext> choosing;  // sequences whose policy is asked
+  std::vector<std::size_t> choosing_slices;
+  std::vector<absl::StatusOr<Selection>> chosen;
   std::vector<std::vector<AttendPart>> parts;
   std::vector<AppendContext> arrivals;
   std::vector<AppendKvParams> appends;
@@ -70,9 +73,9 @@ struct SelectiveAttention::State {
               const float* values,
               const StepResult& result);
   void Attend(const LayerStep& step, float* out, const StepResult& result);
-  absl::StatusOr<Selection> SelectRows(const LayerStep& step,
-                                       const SequenceSlice& slice,
-                                       StepSelectionStats& stats);
+  SelectionContext ContextOf(const LayerStep& step,
+                             const SequenceSlice& slice,
+                             StepSelectionStats& stats) const;
 };
 
 void SelectiveAttention::State::Check(const ModelInput& input,
@@ -105,29 +108,21 @@ void SelectiveAttention::State::SetSelectionInputs(const LayerProjections& proje
   all_keys = values(projections.all_k, projections.k);
 }
 
-absl::StatusOr<Selection> SelectiveAttention::State::SelectRows(const LayerStep& step,
-                                                                const SequenceSlice& slice,
-                                                                StepSelectionStats& stats) {
-  const SelectionSizes sizes = SizesOf(settings, slice);
-  if (slice.request != nullptr && slice.request->selection.force_full_attention) {
-    Selection everything = Partition(slice.kv_len, sizes);
-    everything.all_of_middle = true;
-    return everything;
-  }
-  return policy->Select(
-      *step.device,
-      {.id = slice.id,
-       .layer = step.layer,
-       .past = slice.kv_len,
-       .q_len = slice.q_len,
-       .n_heads = static_cast<std::int32_t>(heads.all_heads),
-       .head_dim = static_cast<std::int32_t>(heads.head_dim),
-       .queries = all_queries == nullptr
-                      ? nullptr
-                      : all_queries + slice.q_begin * heads.all_heads * heads.head_dim,
-       .sizes = sizes,
-       .pages = slice.pages,
-       .stats = &stats});
+SelectionContext SelectiveAttention::State::ContextOf(const LayerStep& step,
+                                                      const SequenceSlice& slice,
+                                                      StepSelectionStats& stats) const {
+  return {.id = slice.id,
+          .layer = step.layer,
+          .past = slice.kv_len,
+          .q_len = slice.q_len,
+          .n_heads = static_cast<std::int32_t>(heads.all_heads),
+          .head_dim = static_cast<std::int32_t>(heads.head_dim),
+          .queries = all_queries == nullptr
+                         ? nullptr
+                         : all_queries + slice.q_begin * heads.all_heads * heads.head_dim,
+          .sizes = SizesOf(settings, slice),
+          .pages = slice.pages,
+          .stats = &stats};
 }
 
 void SelectiveAttention::State::Select(const LayerStep& step, StepResult& result) {
@@ -135,15 +130,30 @@ void SelectiveAttention::State::Select(const LayerStep& step, StepResult& result
   const TraceSpan span(step.device->trace(), "select");
   const std::vector<SequenceSlice>& slices = step.input->sequences;
   selections.resize(std::max(selections.size(), slices.size()));
+  choosing.clear();
+  choosing_slices.clear();
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    if (!result.sequences[i].status.ok()) continue;
+    if (slices[i].request != nullptr && slices[i].request->selection.force_full_attention) {
+      selections[i] = Partition(slices[i].kv_len, SizesOf(settings, slices[i]));
+      selections[i].all_of_middle = true;
+      continue;
+    }
+    choosing.push_back(ContextOf(step, slices[i], result.selection));
+    choosing_slices.push_back(i);
+  }
+  chosen.resize(choosing.size());
+  policy->SelectEach(*step.device, choosing, chosen);
+  for (std::size_t c = 0; c < chosen.size(); ++c) {
+    const std::size_t i = choosing_slices[c];
+    result.sequences[i].status = chosen[c].status();
+    if (chosen[c].ok()) selections[i] = *std::move(chosen[c]);
+  }
   for (std::size_t i = 0; i < slices.size(); ++i) {
     SequenceResult& sequence = result.sequences[i];
     if (!sequence.status.ok()) continue;
-    absl::StatusOr<Selection> selection = SelectRows(step, slices[i], result.selection);
-    sequence.status = selection.status();
-    if (!selection.ok()) continue;
-    sequence.selected_rows += selection->n_selected();
-    if (heads.split()) AddToHash(slices[i].id, *selection, result.selection_hash);
-    selections[i] = *std::move(selection);
+    sequence.selected_rows += selections[i].n_selected();
+    if (heads.split()) AddToHash(slices[i].id, selections[i], result.selection_hash);
   }
 }
 

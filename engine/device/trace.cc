@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
@@ -32,16 +33,25 @@ void Trace::Add(const char* name,
                 Clock::time_point begin,
                 Clock::time_point end,
                 std::int64_t number) {
-  spans_.push_back({name, begin, end, number});
+  const std::lock_guard lock(mutex_);
+  spans_.push_back({name, begin, end, number, TrackOf(std::this_thread::get_id())});
+}
+
+int Trace::TrackOf(std::thread::id thread) {
+  auto track = std::ranges::find(tracks_, thread);
+  if (track == tracks_.end()) track = tracks_.insert(track, thread);
+  return static_cast<int>(track - tracks_.begin()) + 1;
 }
 
 absl::Status Trace::EndStep() {
   if (!is_open()) return absl::OkStatus();
+  const std::lock_guard lock(mutex_);
   fmt::memory_buffer text;
   for (const Span& span : spans_) {
     fmt::format_to(fmt::appender(text),
-                   R"({}{{"ph":"X","pid":1,"tid":1,"name":"{}","ts":{:.3f},"dur":{:.3f})",
+                   R"({}{{"ph":"X","pid":1,"tid":{},"name":"{}","ts":{:.3f},"dur":{:.3f})",
                    first_ ? "[\n" : ",\n",
+                   span.track,
                    span.name,
                    Microseconds(span.begin - start_),
                    Microseconds(span.end - span.begin));

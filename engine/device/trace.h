@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -16,7 +18,8 @@ namespace keyhole {
 
 // A JSON array in Chrome's trace event format. Spans are kept until their step ends, so that
 // writing is in none of them; after the last of its steps it is complete and takes nothing any
-// more. Owner: the engine. Thread: executor only, once constructed.
+// more. Each thread has a track of its own. Owner: the engine. Thread: executor, and compute
+// threads while they work for it.
 class Trace {
  public:
   using Clock = std::chrono::steady_clock;
@@ -40,6 +43,7 @@ class Trace {
     Clock::time_point begin;
     Clock::time_point end;
     std::int64_t number;
+    int track;
   };
   struct Close {
     void operator()(std::FILE* file) const;
@@ -48,11 +52,15 @@ class Trace {
   Trace(std::FILE* file, std::int64_t n_steps)
       : file_(file), steps_left_(n_steps), start_(Clock::now()) {}
 
+  int TrackOf(std::thread::id thread);
+
   std::unique_ptr<std::FILE, Close> file_;
   std::int64_t steps_left_;
   Clock::time_point start_;
   bool first_ = true;        // no span is written yet
+  std::mutex mutex_;         // of those below
   std::vector<Span> spans_;  // of this step
+  std::vector<std::thread::id> tracks_;
 };
 
 // A span of `trace` from its construction to its end; without a trace it costs nothing.

@@ -68,6 +68,10 @@ DigestScorer::DigestScorer(const PolicyParts& parts, const DigestRule& rule)
   }
 }
 
+std::unique_ptr<RowScorer> DigestScorer::Clone() const {
+  return std::unique_ptr<RowScorer>(new DigestScorer(parts_, rule_));
+}
+
 std::int32_t DigestScorer::QueriesPerProbe() const {
   return rule_.form == DigestForm::kConcatenated ? 1 : probes_.n_heads;
 }

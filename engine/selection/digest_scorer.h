@@ -33,6 +33,7 @@ class DigestScorer final : public RowScorer {
   static absl::StatusOr<std::unique_ptr<RowScorer>> Create(const PolicyParts& parts,
                                                            const DigestRule& rule);
 
+  std::unique_ptr<RowScorer> Clone() const override;
   bool Selects(std::int32_t layer) const override { return slots_[layer] >= 0; }
   Candidates Prepare(Device& device,
                      const SelectionContext& context,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -16,6 +17,10 @@ namespace keyhole {
 class ExactScorer final : public RowScorer {
  public:
   explicit ExactScorer(const PolicyParts& parts);
+
+  std::unique_ptr<RowScorer> Clone() const override {
+    return std::make_unique<ExactScorer>(parts_);
+  }
 
   // Needs no Prepare.
   void Score(Device& device,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "engine/device/device.h"
@@ -24,10 +25,13 @@ struct Candidates {
   }
 };
 
-// Higher is more important; what a score means is the scorer's. Thread: executor only.
+// Higher is more important; what a score means is the scorer's. Thread: one at a time.
 class RowScorer {
  public:
   virtual ~RowScorer() = default;
+
+  // Another one that gives the same scores, for another thread.
+  virtual std::unique_ptr<RowScorer> Clone() const = 0;
 
   // False: this layer does as well with initial and local rows alone.
   virtual bool Selects(std::int32_t /*layer*/) const { return true; }

@@ -1,6 +1,7 @@
 // Chooses the rows that one sequence attends to in one layer of one step.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -67,6 +68,13 @@ class SelectionPolicy {
 
   // Errors: INTERNAL, which fails this sequence; there is no silent switch to another policy.
   virtual absl::StatusOr<Selection> Select(Device& device, const SelectionContext& context) = 0;
+
+  // The same for several sequences of a step in one layer; `out` is parallel to them.
+  virtual void SelectEach(Device& device,
+                          std::span<const SelectionContext> contexts,
+                          std::span<absl::StatusOr<Selection>> out) {
+    for (std::size_t i = 0; i < contexts.size(); ++i) out[i] = Select(device, contexts[i]);
+  }
 
   // Rows are about to be appended: keep what later selections need of their keys, by page, so that
   // sequences that share a page share it too.

@@ -15,6 +15,18 @@ LayerSelection& LayerOf(StepSelectionStats& stats, std::int32_t layer) {
   return stats.layers[index];
 }
 
+void CountRows(const SelectionContext& context, const Selection& selection) {
+  if (context.stats == nullptr || selection.middle.empty()) return;
+  LayerSelection& layer = LayerOf(*context.stats, context.layer);
+  layer.candidates += selection.middle.size();
+  layer.selected += selection.n_selected();
+}
+
+void AddTimes(const LayerSelection& from, LayerSelection& to) {
+  for (std::size_t i = 0; i < kSelectionStages; ++i) to.seconds[i] += from.seconds[i];
+  to.scored += from.scored;
+}
+
 std::span<float> Sized(std::vector<float>& buffer, std::size_t size) {
   if (buffer.size() < size) buffer.resize(size);
   return {buffer.data(), size};
@@ -23,64 +35,99 @@ std::span<float> Sized(std::vector<float>& buffer, std::size_t size) {
 }  // namespace
 
 StagedPolicy::StagedPolicy(const PolicyTraits& traits, Stages stages)
-    : traits_(traits), stages_(std::move(stages)) {}
+    : traits_(traits), proximity_(stages.proximity), recall_(std::move(stages.recall)), lanes_(1) {
+  lanes_.front().scorer = std::move(stages.scorer);
+}
 
 absl::StatusOr<Selection> StagedPolicy::Select(Device& device, const SelectionContext& context) {
-  Selection selection = Partition(context.past, context.sizes);
-  LayerSelection unseen;
-  LayerSelection& layer =
-      context.stats == nullptr ? unseen : LayerOf(*context.stats, context.layer);
-  if (selection.middle.empty()) return selection;
-  if (selection.middle.size() <= context.sizes.selected) {
-    selection.all_of_middle = true;
-  } else if (context.sizes.selected > 0 && stages_.scorer->Selects(context.layer)) {
-    Choose(device, context, layer, selection);
-  }
-  layer.candidates += selection.middle.size();
-  layer.selected += selection.n_selected();
+  absl::StatusOr<Selection> selection;
+  SelectEach(device, {&context, 1}, {&selection, 1});
   return selection;
 }
 
-void StagedPolicy::Choose(Device& device,
-                          const SelectionContext& context,
-                          LayerSelection& layer,
-                          Selection& selection) {
-  const Candidates candidates = stages_.scorer->Prepare(device, context, selection.middle, layer);
-  const std::span<float> scores = Sized(scores_, candidates.rows.size());
-  stages_.scorer->Score(device, context, candidates, layer, scores);
-  layer.scored += candidates.rows.size();
-  {
-    const ScopedTimer timer(&layer[SelectionStage::kTopK]);
-    const TraceSpan span(device.trace(), "top_k");
-    TakeBest(device, context, candidates, scores, selection);
+void StagedPolicy::SelectEach(Device& device,
+                              std::span<const SelectionContext> contexts,
+                              std::span<absl::StatusOr<Selection>> out) {
+  choices_.clear();
+  for (std::size_t i = 0; i < contexts.size(); ++i) {
+    const SelectionContext& context = contexts[i];
+    Selection& selection = out[i].emplace(Partition(context.past, context.sizes));
+    if (selection.middle.empty()) continue;
+    if (selection.middle.size() <= context.sizes.selected) {
+      selection.all_of_middle = true;
+    } else if (context.sizes.selected > 0 && lanes_.front().scorer->Selects(context.layer)) {
+      choices_.push_back({&context, &selection, {}});
+    }
   }
-  if (stages_.recall != nullptr && context.stats != nullptr) {
+  // Chunks keep all threads busy by themselves.
+  const auto chunks = std::ranges::stable_partition(
+      choices_, [](const Choice& choice) { return choice.context->q_len == 1; });
+  ChooseTogether(device, {choices_.begin(), chunks.begin()});
+  for (Choice& choice : chunks) Choose(device, lanes_.front(), choice);
+  for (std::size_t i = 0; i < contexts.size(); ++i) CountRows(contexts[i], *out[i]);
+  for (const Choice& choice : choices_) {
+    StepSelectionStats* stats = choice.context->stats;
+    if (stats == nullptr) continue;
+    AddTimes(choice.times, LayerOf(*stats, choice.context->layer));
+    if (recall_ == nullptr) continue;
     const TraceSpan span(device.trace(), "recall");
-    stages_.recall->Sample(device, context, selection, *context.stats);
+    recall_->Sample(device, *choice.context, *choice.selection, *stats);
   }
+}
+
+void StagedPolicy::ChooseTogether(Device& device, std::span<Choice> choices) {
+  const int n_threads = device.pool().n_threads();
+  if (n_threads == 1 || choices.size() < static_cast<std::size_t>(n_threads)) {
+    for (Choice& choice : choices) Choose(device, lanes_.front(), choice);
+    return;
+  }
+  while (lanes_.size() < static_cast<std::size_t>(n_threads)) {
+    lanes_.emplace_back().scorer = lanes_.front().scorer->Clone();
+  }
+  device.pool().ParallelFor(
+      static_cast<std::int64_t>(choices.size()),
+      [&](std::int64_t i, int thread) { Choose(device, lanes_[thread], choices[i]); });
+  // As many ran at a time: their sum is to be that of the step.
+  for (Choice& choice : choices) {
+    for (double& seconds : choice.times.seconds) seconds /= n_threads;
+  }
+}
+
+void StagedPolicy::Choose(Device& device, Lane& lane, Choice& choice) const {
+  const Candidates candidates =
+      lane.scorer->Prepare(device, *choice.context, choice.selection->middle, choice.times);
+  const std::span<float> scores = Sized(lane.scores, candidates.rows.size());
+  lane.scorer->Score(device, *choice.context, candidates, choice.times, scores);
+  choice.times.scored = candidates.rows.size();
+  const ScopedTimer timer(&choice.times[SelectionStage::kTopK]);
+  const TraceSpan span(device.trace(), "top_k");
+  TakeBest(device, lane, candidates, choice);
 }
 
 void StagedPolicy::TakeBest(Device& device,
-                            const SelectionContext& context,
+                            Lane& lane,
                             const Candidates& candidates,
-                            std::span<const float> scores,
-                            Selection& selection) {
-  const std::int32_t budget = context.sizes.selected;
+                            Choice& choice) const {
+  const std::int32_t budget = choice.context->sizes.selected;
+  const RowRange middle = choice.selection->middle;
+  std::vector<std::int32_t>& selected = choice.selection->selected;
+  const std::span<const float> scores(lane.scores.data(), candidates.rows.size());
   if (candidates.blocks.empty()) {
-    const std::span<float> pooled = Sized(pooled_, scores.size());
-    MaxPool(device, scores, stages_.proximity, pooled);
-    TopK(device, pooled, budget, selection.middle.begin, top_k_, selection.selected);
+    const std::span<float> pooled = Sized(lane.pooled, scores.size());
+    MaxPool(device, scores, proximity_, pooled);
+    TopK(device, pooled, budget, middle.begin, lane.top_k, selected);
     return;
   }
-  WidenRuns(candidates, scores, selection.middle, stages_.proximity, runs_);
-  const std::span<float> pooled = Sized(pooled_, runs_.scores.size());
-  MaxPool(device, runs_.scores, runs_.borders, stages_.proximity, pooled);
-  TopK(device, pooled, budget, 0, top_k_, selection.selected);
-  for (std::int32_t& place : selection.selected) place = runs_.rows[place];
+  RunScores& runs = lane.runs;
+  WidenRuns(candidates, scores, middle, proximity_, runs);
+  const std::span<float> pooled = Sized(lane.pooled, runs.scores.size());
+  MaxPool(device, runs.scores, runs.borders, proximity_, pooled);
+  TopK(device, pooled, budget, 0, lane.top_k, selected);
+  for (std::int32_t& place : selected) place = runs.rows[place];
 }
 
 void StagedPolicy::OnAppend(Device& device, std::span<const AppendContext> sequences) {
-  stages_.scorer->OnAppend(device, sequences);
+  lanes_.front().scorer->OnAppend(device, sequences);
 }
 
 std::unique_ptr<SelectionPolicy> MakeStagedPolicy(const PolicyTraits& traits,

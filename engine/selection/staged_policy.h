@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "engine/ops/top_k.h"
@@ -15,7 +16,8 @@
 namespace keyhole {
 
 // Where the budget covers the middle, all of it is chosen and nothing is scored. Keeps nothing for
-// single sequences. Source: ESA section 3 (arXiv 2502.14477).
+// single sequences. Enough decoding sequences are shared out among the threads, since the stages of
+// one leave threads waiting for each other. Source: ESA section 3 (arXiv 2502.14477).
 class StagedPolicy final : public SelectionPolicy {
  public:
   struct Stages {
@@ -28,26 +30,38 @@ class StagedPolicy final : public SelectionPolicy {
 
   PolicyTraits traits() const override { return traits_; }
   absl::StatusOr<Selection> Select(Device& device, const SelectionContext& context) override;
+  void SelectEach(Device& device,
+                  std::span<const SelectionContext> contexts,
+                  std::span<absl::StatusOr<Selection>> out) override;
   void OnAppend(Device& device, std::span<const AppendContext> sequences) override;
   void OnSequenceEnd(RequestId) override {}
 
  private:
-  void Choose(Device& device,
-              const SelectionContext& context,
-              LayerSelection& layer,
-              Selection& selection);
-  void TakeBest(Device& device,
-                const SelectionContext& context,
-                const Candidates& candidates,
-                std::span<const float> scores,
-                Selection& selection);
+  // What one thread chooses with, reused from call to call.
+  struct Lane {
+    std::unique_ptr<RowScorer> scorer;
+    std::vector<float> scores;
+    std::vector<float> pooled;
+    RunScores runs;
+    TopKWorkspace top_k;
+  };
+
+  // One sequence of which rows have to be chosen.
+  struct Choice {
+    const SelectionContext* context;
+    Selection* selection;
+    LayerSelection times;
+  };
+
+  void Choose(Device& device, Lane& lane, Choice& choice) const;
+  void TakeBest(Device& device, Lane& lane, const Candidates& candidates, Choice& choice) const;
+  void ChooseTogether(Device& device, std::span<Choice> choices);
 
   PolicyTraits traits_;
-  Stages stages_;
-  std::vector<float> scores_;
-  std::vector<float> pooled_;
-  RunScores runs_;
-  TopKWorkspace top_k_;
+  std::int32_t proximity_;
+  std::unique_ptr<RecallSampler> recall_;
+  std::vector<Lane> lanes_;  // the first has the scorer of the stages
+  std::vector<Choice> choices_;
 };
 
 // With recall samples where the parts allow them.

@@ -78,6 +78,31 @@ TEST_P(PolicyConformanceTest, ThreadsChangeNothing) {
   EXPECT_EQ(policy->Select(one, c), policy->Select(three, c));
 }
 
+TEST_P(PolicyConformanceTest, SequencesTogetherChooseAsEachAlone) {
+  std::vector<PolicyCase> cases;
+  for (const auto& [past, q_len] :
+       {std::pair{700, 1}, {900, 64}, {20, 1}, {400, 1}, {0, 1}, {1000, 1}, {333, 7}}) {
+    cases.emplace_back(cases.size() + 1, past, q_len, kSizes);
+  }
+  const auto alone = Make();
+  std::vector<Selection> expected;
+  StepSelectionStats stats_alone;
+  for (const PolicyCase& c : cases) {
+    expected.push_back(alone->Select(device_, c, &stats_alone).value_or(Selection{}));
+  }
+  for (const int n_threads : {1, 2, 3, 8}) {
+    Device device(n_threads);
+    StepSelectionStats stats;
+    EXPECT_EQ(Make()->SelectEach(device, cases, &stats), expected) << n_threads;
+    ASSERT_EQ(stats.layers.size(), stats_alone.layers.size());
+    for (std::size_t i = 0; i < stats.layers.size(); ++i) {
+      EXPECT_EQ(stats.layers[i].candidates, stats_alone.layers[i].candidates);
+      EXPECT_EQ(stats.layers[i].selected, stats_alone.layers[i].selected);
+      EXPECT_EQ(stats.layers[i].scored, stats_alone.layers[i].scored);
+    }
+  }
+}
+
 std::vector<ConformanceCase> Cases() {
   std::vector<ConformanceCase> cases;
   for (const std::string_view name : SelectionPolicyNames()) cases.push_back({std::string(name)});

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <utility>
 
 #include "engine/ops/append_kv.h"
 #include "engine/selection/policy_registry.h"
@@ -151,21 +152,42 @@ void PolicyHarness::Append(Device& device, RequestId id, std::int32_t length) {
   sequence.length = length;
 }
 
+SelectionContext PolicyHarness::ContextOf(const PolicyCase& c, StepSelectionStats* stats) {
+  return {.id = c.id,
+          .layer = 0,
+          .past = c.past,
+          .q_len = c.q_len,
+          .n_heads = kHeads,
+          .head_dim = kHeadDim,
+          .queries = c.queries.data(),
+          .sizes = c.sizes,
+          .pages = sequences_[c.id].pages,
+          .stats = stats};
+}
+
 absl::StatusOr<Selection> PolicyHarness::Select(Device& device,
                                                 const PolicyCase& c,
                                                 StepSelectionStats* stats) {
   Append(device, c.id, c.past);
-  return policy_->Select(device,
-                         {.id = c.id,
-                          .layer = 0,
-                          .past = c.past,
-                          .q_len = c.q_len,
-                          .n_heads = kHeads,
-                          .head_dim = kHeadDim,
-                          .queries = c.queries.data(),
-                          .sizes = c.sizes,
-                          .pages = sequences_[c.id].pages,
-                          .stats = stats});
+  return policy_->Select(device, ContextOf(c, stats));
+}
+
+std::vector<Selection> PolicyHarness::SelectEach(Device& device,
+                                                 std::span<const PolicyCase> cases,
+                                                 StepSelectionStats* stats) {
+  std::vector<SelectionContext> contexts;
+  for (const PolicyCase& c : cases) {
+    Append(device, c.id, c.past);
+    contexts.push_back(ContextOf(c, stats));
+  }
+  std::vector<absl::StatusOr<Selection>> chosen(contexts.size());
+  policy_->SelectEach(device, contexts, chosen);
+  std::vector<Selection> selections;
+  for (absl::StatusOr<Selection>& selection : chosen) {
+    EXPECT_TRUE(selection.ok()) << selection.status();
+    selections.push_back(std::move(selection).value_or(Selection{}));
+  }
+  return selections;
 }
 
 Selection PolicyHarness::Select(Device& device, const PolicyCase& c) {

@@ -50,6 +50,11 @@ class PolicyHarness {
   absl::StatusOr<Selection> Select(Device& device, const PolicyCase& c, StepSelectionStats* stats);
   Selection Select(Device& device, const PolicyCase& c);
 
+  // All of them in one call. With `stats` of the call, if not null.
+  std::vector<Selection> SelectEach(Device& device,
+                                    std::span<const PolicyCase> cases,
+                                    StepSelectionStats* stats = nullptr);
+
   SelectionPolicy& policy() { return *policy_; }
   const DigestMaps& maps() const { return *maps_; }
   const DigestStore& digests() const { return *digests_; }
@@ -65,6 +70,7 @@ class PolicyHarness {
   };
 
   void Append(Device& device, RequestId id, std::int32_t length);
+  SelectionContext ContextOf(const PolicyCase& c, StepSelectionStats* stats);
 
   PositionMode positions_;
   std::vector<float> cos_;

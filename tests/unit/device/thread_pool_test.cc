@@ -46,6 +46,36 @@ TEST_P(ThreadPoolTest, WakesSleepingWorkers) {
   }
 }
 
+TEST_P(ThreadPoolTest, TasksAtTheSameTimeHaveDifferentThreadNumbers) {
+  ThreadPool pool(GetParam());
+  std::vector<std::atomic<int>> running(GetParam());
+  for (int call = 0; call < 100; ++call) {
+    pool.ParallelFor(40, [&](std::int64_t, int thread) {
+      ASSERT_LT(thread, GetParam());
+      EXPECT_EQ(running[thread].fetch_add(1), 0);
+      running[thread].fetch_sub(1);
+    });
+  }
+}
+
+TEST_P(ThreadPoolTest, UnequalSharesAreWorkedOffTogether) {
+  ThreadPool pool(GetParam());
+  std::atomic<std::int64_t> n_others{0};
+  const auto caller = std::this_thread::get_id();
+  // All of the caller's tasks wait for somebody else to run the others, and then some of its own.
+  const std::int64_t n_tasks = 8 * GetParam();
+  std::atomic<std::int64_t> runs{0};
+  pool.ParallelFor(n_tasks, [&](std::int64_t task) {
+    if (std::this_thread::get_id() != caller) {
+      ++n_others;
+    } else if (task == 0) {
+      while (GetParam() > 1 && n_others < n_tasks - 1) std::this_thread::yield();
+    }
+    ++runs;
+  });
+  EXPECT_EQ(runs, n_tasks);
+}
+
 TEST_P(ThreadPoolTest, NestedCallRunsItsTasksItself) {
   ThreadPool pool(GetParam());
   std::atomic<int> runs{0};

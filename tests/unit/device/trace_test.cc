@@ -10,6 +10,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 
 namespace keyhole {
 namespace {
@@ -53,6 +54,19 @@ TEST_F(TraceTest, InnerSpansLieInOuterOnes) {
   };
   EXPECT_GE(inner["ts"].get<double>(), outer["ts"].get<double>());
   EXPECT_LE(end(inner), end(outer) + 0.002);  // both are rounded to 0.001
+}
+
+TEST_F(TraceTest, ThreadsHaveTracksOfTheirOwn) {
+  const auto trace = Create(1);
+  const auto add = [&trace] { const TraceSpan span(trace.get(), "score"); };
+  add();
+  std::thread(add).join();
+  add();
+  EXPECT_TRUE(trace->EndStep().ok());
+  const nlohmann::json events = nlohmann::json::parse(Text());
+  ASSERT_EQ(events.size(), 3);
+  EXPECT_EQ(events[0]["tid"], events[2]["tid"]);
+  EXPECT_NE(events[0]["tid"], events[1]["tid"]);
 }
 
 TEST_F(TraceTest, EndsAfterItsSteps) {

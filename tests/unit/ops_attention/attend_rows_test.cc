@@ -16,8 +16,14 @@ struct Shape {
   std::int32_t head_dim;
 };
 
-constexpr Shape kShapes[] = {
-    {3, 3, 64}, {2, 1, 8}, {1, 4, 128}, {2, 8, 40}, {1, 5, 256}, {2, 12, 24}};
+constexpr Shape kShapes[] = {{3, 3, 64},
+                             {2, 1, 8},
+                             {1, 4, 128},
+                             {2, 8, 40},
+                             {1, 5, 256},
+                             {2, 12, 24},
+                             {7, 4, 64},
+                             {1, 18, 64}};
 
 KvLayout LayoutOf(const Shape& shape, KvType type, std::int32_t page_size = 16) {
   return {.n_layers = 1,
