@@ -7,6 +7,7 @@
 #include "engine/device/cpu_features.h"
 #include "engine/device/thread_pool.h"
 #include "engine/device/trace.h"
+#include "engine/device/weight_memory.h"
 
 namespace keyhole {
 
@@ -19,6 +20,8 @@ class Device {
   ThreadPool& pool() { return pool_; }
   CpuLevel cpu_level() const { return level_; }
 
+  WeightMemory& weight_memory() { return weight_memory_; }
+
   // Null: none is written. What is set outlives the device.
   Trace* trace() const { return trace_; }
   void set_trace(Trace* trace) { trace_ = trace; }
@@ -30,6 +33,7 @@ class Device {
  private:
   ThreadPool pool_;
   CpuLevel level_;
+  WeightMemory weight_memory_;
   Trace* trace_ = nullptr;
   AlignedBuffer scratch_;
 };

@@ -47,8 +47,7 @@ absl::StatusOr<PackedLinear> PackedLinear::Pack(Device& device,
                                                 const WeightRowReader& rows,
                                                 std::span<const float> bias) {
   KEYHOLE_RETURN_IF_ERROR(CheckShape(n_out, n_in, bias));
-  KEYHOLE_ASSIGN_OR_RETURN(LinearWeights weights,
-                           PackWeights(device.pool(), {format, n_out, n_in}, rows));
+  KEYHOLE_ASSIGN_OR_RETURN(LinearWeights weights, PackWeights(device, {format, n_out, n_in}, rows));
   SetBias(bias, weights);
   PackedLinear packed;
   packed.impl_ = std::make_unique<const Impl>(Impl{std::move(weights)});
@@ -66,8 +65,7 @@ absl::StatusOr<PackedLinear> PackedLinear::PackQuantized(Device& device,
     return absl::InvalidArgumentError(
         fmt::format("rows of {} values do not divide into blocks of {}", n_in, block_size));
   }
-  KEYHOLE_ASSIGN_OR_RETURN(LinearWeights weights,
-                           PackQuantizedWeights(device.pool(), n_out, n_in, rows));
+  KEYHOLE_ASSIGN_OR_RETURN(LinearWeights weights, PackQuantizedWeights(device, n_out, n_in, rows));
   SetBias(bias, weights);
   PackedLinear packed;
   packed.impl_ = std::make_unique<const Impl>(Impl{std::move(weights)});
@@ -77,7 +75,7 @@ absl::StatusOr<PackedLinear> PackedLinear::PackQuantized(Device& device,
 std::int64_t PackedLinear::n_out() const { return impl_->weights.n_out; }
 std::int64_t PackedLinear::n_in() const { return impl_->weights.n_in; }
 std::size_t PackedLinear::bytes() const {
-  return impl_->weights.data.size() + impl_->weights.bias.size() * sizeof(float);
+  return impl_->weights.data_bytes() + impl_->weights.bias.size() * sizeof(float);
 }
 
 void Linear(Device& device, const at::Tensor& x, const PackedLinear& weight, at::Tensor& out) {

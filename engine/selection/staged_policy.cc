@@ -60,10 +60,14 @@ void StagedPolicy::SelectEach(Device& device,
     }
   }
   // Chunks keep all threads busy by themselves.
-  const auto chunks = std::ranges::stable_partition(
-      choices_, [](const Choice& choice) { return choice.context->q_len == 1; });
-  ChooseTogether(device, {choices_.begin(), chunks.begin()});
-  for (Choice& choice : chunks) Choose(device, lanes_.front(), choice);
+  const auto chunks =
+      std::stable_partition(choices_.begin(), choices_.end(), [](const Choice& choice) {
+        return choice.context->q_len == 1;
+      });
+  ChooseTogether(device, {choices_.begin(), chunks});
+  for (auto choice = chunks; choice != choices_.end(); ++choice) {
+    Choose(device, lanes_.front(), *choice);
+  }
   for (std::size_t i = 0; i < contexts.size(); ++i) CountRows(contexts[i], *out[i]);
   for (const Choice& choice : choices_) {
     StepSelectionStats* stats = choice.context->stats;

@@ -1,12 +1,16 @@
 // Speed of Linear: one JSON line for each shape, number of rows, format and instruction set.
 //
 //   linear_bench [--check] [--threads=N] [--levels=best|all] [--model=smollm2|llama3]
-//   [--format=f32|bf16|int8|q4_1] [--rows=1,8,512]
+//   [--format=f32|bf16|int8|q4_1|torch-bf16|torch-int8|torch-int4] [--rows=1,8,512]
 //
+// The formats of torch are LibTorch's products (libtorch_linear.h); its inputs and outputs are
+// bf16.
 // --check runs small shapes for a moment, to see that everything runs. Weights of a shape are held
 // several times over, more than caches hold, and used in turn, as a model's layers are.
+#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/rand.h>
 #include <fmt/format.h>
 #include <time.h>
 
@@ -20,6 +24,7 @@
 
 #include "absl/strings/str_split.h"
 #include "engine/ops/layer_linear.h"
+#include "tests/bench/libtorch_linear.h"
 
 namespace keyhole {
 namespace {
@@ -111,11 +116,50 @@ double Measure(const Options& options, const Call& call) {
   return best;
 }
 
-void RunCase(const Options& options,
-             Device& device,
-             std::string_view format,
-             const Shape& shape,
-             const std::vector<PackedLinear>& weights) {
+// What multiplies, and with which weights.
+struct Case {
+  std::string_view level;
+  std::string_view format;
+  int n_threads;
+  std::size_t weight_bytes;
+};
+
+void Print(const Case& c, const Shape& shape, std::int64_t n, double seconds) {
+  const double flops = 2.0 * static_cast<double>(n * shape.n_out * shape.n_in);
+  fmt::print(
+      R"({{"bench":"linear","model":"{}","weight":"{}","level":"{}","format":"{}","threads":{},)"
+      R"("n":{},"n_out":{},"n_in":{},"microseconds":{:.1f},"gflop_per_s":{:.1f},)"
+      R"("weight_gb_per_s":{:.2f}}})"
+      "\n",
+      shape.model,
+      shape.name,
+      c.level,
+      c.format,
+      c.n_threads,
+      n,
+      shape.n_out,
+      shape.n_in,
+      seconds * 1e6,
+      flops / seconds * 1e-9,
+      static_cast<double>(c.weight_bytes) / seconds * 1e-9);
+  std::fflush(stdout);
+}
+
+// Copies of a weight, as many as no cache holds.
+template <class Make>
+auto Copies(const Options& options, const Make& make) {
+  std::vector<decltype(make())> weights;
+  weights.push_back(make());
+  const std::size_t enough = options.check ? 1 : std::size_t{96} << 20;
+  while (weights.size() * weights[0].bytes() < enough) weights.push_back(make());
+  return weights;
+}
+
+void RunLevel(const Options& options,
+              Device& device,
+              std::string_view format,
+              const Shape& shape,
+              const std::vector<PackedLinear>& weights) {
   for (const std::int64_t n : options.rows) {
     at::Tensor x = at::empty({n, shape.n_in}, at::kFloat);
     at::Tensor out = at::empty({n, shape.n_out}, at::kFloat);
@@ -125,39 +169,33 @@ void RunCase(const Options& options,
     const double seconds = Measure(options, [&](std::int64_t turn) {
       LayerLinear(device, {&x, n_decode, {}}, weights[turn % weights.size()], {&out});
     });
-    const double flops = 2.0 * static_cast<double>(n * shape.n_out * shape.n_in);
-    fmt::print(
-        R"({{"bench":"linear","model":"{}","weight":"{}","level":"{}","format":"{}","threads":{},)"
-        R"("n":{},"n_out":{},"n_in":{},"microseconds":{:.1f},"gflop_per_s":{:.1f},)"
-        R"("weight_gb_per_s":{:.2f}}})"
-        "\n",
-        shape.model,
-        shape.name,
-        CpuLevelName(device.cpu_level()),
-        format,
-        device.pool().n_threads(),
-        n,
-        shape.n_out,
-        shape.n_in,
-        seconds * 1e6,
-        flops / seconds * 1e-9,
-        static_cast<double>(weights[0].bytes()) / seconds * 1e-9);
-    std::fflush(stdout);
+    Print({CpuLevelName(device.cpu_level()), format, device.pool().n_threads(), weights[0].bytes()},
+          shape,
+          n,
+          seconds);
   }
 }
 
 void RunShape(const Options& options, std::string_view format, const Shape& shape) {
   Device packer(options.n_threads);
-  std::vector<PackedLinear> weights;
-  weights.push_back(Pack(packer, format, shape));
-  const std::size_t enough = options.check ? 1 : std::size_t{96} << 20;
-  while (weights.size() * weights[0].bytes() < enough) {
-    weights.push_back(Pack(packer, format, shape));
-  }
+  const auto weights = Copies(options, [&] { return Pack(packer, format, shape); });
   const auto best = static_cast<int>(DetectCpuLevel());
   for (int level = options.all_levels ? 0 : best; level <= best; ++level) {
     Device device(options.n_threads, static_cast<CpuLevel>(level));
-    RunCase(options, device, format, shape, weights);
+    RunLevel(options, device, format, shape, weights);
+  }
+}
+
+void RunLibTorch(const Options& options, std::string_view format, const Shape& shape) {
+  if (options.n_threads > 0) at::set_num_threads(options.n_threads);
+  const auto weights =
+      Copies(options, [&] { return LibTorchLinear(format, shape.n_out, shape.n_in); });
+  for (const std::int64_t n : options.rows) {
+    const at::Tensor x = at::rand({n, shape.n_in}, at::kBFloat16);
+    const double seconds = Measure(options, [&](std::int64_t turn) {
+      static_cast<void>(weights[turn % weights.size()].Multiply(x));
+    });
+    Print({"libtorch", format, at::get_num_threads(), weights[0].bytes()}, shape, n, seconds);
   }
 }
 
@@ -200,6 +238,9 @@ int Run(int argc, char** argv) {
     if (!options.model.empty() && options.model != shape.model) continue;
     for (const std::string_view format : kFormats) {
       if (options.format.empty() || options.format == format) RunShape(options, format, shape);
+    }
+    for (const std::string_view format : kLibTorchFormats) {
+      if (options.format.empty() || options.format == format) RunLibTorch(options, format, shape);
     }
   }
   return 0;

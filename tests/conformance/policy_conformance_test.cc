@@ -86,6 +86,7 @@ TEST_P(PolicyConformanceTest, SequencesTogetherChooseAsEachAlone) {
   }
   const auto alone = Make();
   std::vector<Selection> expected;
+  expected.reserve(cases.size());
   StepSelectionStats stats_alone;
   for (const PolicyCase& c : cases) {
     expected.push_back(alone->Select(device_, c, &stats_alone).value_or(Selection{}));

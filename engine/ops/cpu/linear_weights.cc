@@ -52,7 +52,9 @@ void LayOutPanel(LinearWeights& w) {
   panels.panel_bytes = RoundUp(panels.scales_at + n_blocks * scale_bytes, kLine);
 }
 
-absl::StatusOr<LinearWeights> Allocate(const LinearShape& shape, const CodeLayout& layout) {
+absl::StatusOr<LinearWeights> Allocate(Device& device,
+                                       const LinearShape& shape,
+                                       const CodeLayout& layout) {
   LinearWeights w;
   w.format = shape.format;
   w.n_out = shape.n_out;
@@ -63,13 +65,13 @@ absl::StatusOr<LinearWeights> Allocate(const LinearShape& shape, const CodeLayou
   w.panels.has_offsets = layout.has_offsets;
   w.panels.zero = layout.zero;
   LayOutPanel(w);
-  const std::int64_t bytes = w.n_panels() * w.panels.panel_bytes;
-  w.data = AlignedBuffer::Allocate(static_cast<std::size_t>(bytes));
-  if (w.data.data() == nullptr) {
+  const std::int64_t bytes = w.data_bytes();
+  w.data = device.weight_memory().Take(static_cast<std::size_t>(bytes));
+  if (w.data == nullptr) {
     return absl::ResourceExhaustedError(
         fmt::format("no memory for a packed weight matrix of {} bytes", bytes));
   }
-  w.panels.data = reinterpret_cast<const Byte*>(w.data.data());
+  w.panels.data = reinterpret_cast<const Byte*>(w.data.get());
   return w;
 }
 
@@ -77,7 +79,7 @@ absl::StatusOr<LinearWeights> Allocate(const LinearShape& shape, const CodeLayou
 template <class PackPanel>
 void ForEachPanel(ThreadPool& pool, const LinearWeights& w, const PackPanel& pack) {
   pool.ParallelFor(w.n_panels(), [&](std::int64_t p) {
-    auto* panel = reinterpret_cast<Byte*>(w.data.data()) + p * w.panels.panel_bytes;
+    auto* panel = reinterpret_cast<Byte*>(w.data.get()) + p * w.panels.panel_bytes;
     std::memset(panel, 0, static_cast<std::size_t>(w.panels.panel_bytes));
     const std::int64_t first = p * kPanelColumns;
     pack(panel, first, std::min<std::int64_t>(first + kPanelColumns, w.n_out));
@@ -176,32 +178,33 @@ void PackFloats(ThreadPool& pool,
 
 }  // namespace
 
-absl::StatusOr<LinearWeights> PackWeights(ThreadPool& pool,
+absl::StatusOr<LinearWeights> PackWeights(Device& device,
                                           const LinearShape& shape,
                                           const WeightRowReader& rows) {
-  KEYHOLE_ASSIGN_OR_RETURN(LinearWeights w, Allocate(shape, CodeLayout()));
+  KEYHOLE_ASSIGN_OR_RETURN(LinearWeights w, Allocate(device, shape, CodeLayout()));
   switch (shape.format) {
     case LinearFormat::kF32:
-      PackFloats<float>(pool, w, rows, [](float value) { return value; });
+      PackFloats<float>(device.pool(), w, rows, [](float value) { return value; });
       break;
     case LinearFormat::kBF16:
-      PackFloats<std::uint16_t>(pool, w, rows, Float32ToBf16);
+      PackFloats<std::uint16_t>(device.pool(), w, rows, Float32ToBf16);
       break;
     case LinearFormat::kInt8:
-      PackInt8(pool, w, rows);
+      PackInt8(device.pool(), w, rows);
       break;
   }
   return w;
 }
 
-absl::StatusOr<LinearWeights> PackQuantizedWeights(ThreadPool& pool,
+absl::StatusOr<LinearWeights> PackQuantizedWeights(Device& device,
                                                    std::int64_t n_out,
                                                    std::int64_t n_in,
                                                    const QuantizedRows& rows) {
   const QuantizedTraits& traits = TraitsOf(rows.encoding);
   const CodeLayout layout = {traits.code_bits, traits.zero, traits.half_scales, traits.has_offsets};
-  KEYHOLE_ASSIGN_OR_RETURN(LinearWeights w, Allocate({LinearFormat::kInt8, n_out, n_in}, layout));
-  ForEachPanel(pool, w, [&](Byte* panel, std::int64_t first, std::int64_t last) {
+  KEYHOLE_ASSIGN_OR_RETURN(LinearWeights w,
+                           Allocate(device, {LinearFormat::kInt8, n_out, n_in}, layout));
+  ForEachPanel(device.pool(), w, [&](Byte* panel, std::int64_t first, std::int64_t last) {
     CodeRow row(BlocksOf(n_in));
     for (std::int64_t r = first; r < last; ++r) {
       SplitRow(rows.encoding, rows.row(r), row.spans());
