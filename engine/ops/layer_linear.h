@@ -2,7 +2,7 @@
 //
 // The first n_decode rows have the bits of RmsNorm, Linear, SiluMul and AddInPlace in turn. The
 // others are rows of prefill chunks: where the machine multiplies many rows of bf16 faster, and the
-// weights are of format kInt8, these go through all of it at once with weights, inputs and what
+// weights are not of format kF32, these go through all of it at once with weights, inputs and what
 // lies between rounded to bf16. Either way a row has the same bits whichever rows stand beside it.
 #pragma once
 

@@ -18,7 +18,7 @@ namespace keyhole {
 
 enum class LinearFormat {
   kF32,   // f32 weights and products: the reference
-  kBF16,  // weights rounded to bf16, f32 products and sums
+  kBF16,  // weights rounded to bf16, f32 products and sums (chunks: layer_linear.h)
   kInt8,  // weights in blocks of 32 with an f16 scale; inputs quantised per row and block of 32
 };
 

@@ -8,7 +8,8 @@
 namespace keyhole {
 
 bool HasLinearChunks(const Device& device, const LinearWeights& weights) {
-  return device.cpu_level() >= CpuLevel::kAmx && weights.format == LinearFormat::kInt8;
+  if (device.cpu_level() < CpuLevel::kAmx || weights.format == LinearFormat::kF32) return false;
+  return weights.format == LinearFormat::kInt8 || weights.n_in % kBlock == 0;
 }
 
 bool HasFeedForwardChunks(const Device& device,

@@ -27,7 +27,7 @@ struct LinearPanels {
   int64_t n_in;         // int8: a multiple of 32
   int64_t n_columns;    // of all panels together; the last one may be partly filled
   const float* bias;    // [n_columns] and on to the end of the last panel, or null
-  int code_bits;        // 4 or 8
+  int code_bits;        // int8: 4 or 8; bf16: 16; f32: 32
   bool half_scales;
   bool has_offsets;
   int zero;  // value = scale * (code - zero) + offset

@@ -40,6 +40,7 @@ void LayOutPanel(LinearWeights& w) {
   LinearPanels& panels = w.panels;
   if (w.format != LinearFormat::kInt8) {
     const int value_bytes = w.format == LinearFormat::kF32 ? 4 : 2;
+    panels.code_bits = 8 * value_bytes;
     panels.n_in = w.n_in;
     panels.panel_bytes = RoundUp(w.n_in * kPanelColumns * value_bytes, kLine);
     return;

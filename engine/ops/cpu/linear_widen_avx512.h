@@ -1,4 +1,4 @@
-// int8 panels of weights as tiles of bf16. For AVX-512 with BF16.
+// Panels of weights as tiles of bf16. For AVX-512 with BF16.
 #pragma once
 
 #include <immintrin.h>
@@ -72,6 +72,17 @@ void WidenBlock(const unsigned char* codes, const BlockScale& s, __m512i interle
   }
 }
 
+// 32 rows of sixteen bf16.
+inline void PairBlock(const unsigned char* rows, char* to) {
+  const auto* from = reinterpret_cast<const __m256i*>(rows);
+#pragma GCC unroll 16
+  for (int i = 0; i < kTileRows; ++i) {
+    const __m256i low = _mm256_load_si256(from + 2 * i);
+    const __m256i high = _mm256_load_si256(from + 2 * i + 1);
+    _mm512_store_si512(to + 64 * i, Pair(low, high));
+  }
+}
+
 // Of a panel along n_in.
 struct BlockRange {
   int64_t first;
@@ -90,6 +101,10 @@ inline void WidenPanel(const LinearPanels& w,
   const __m512i interleave = Interleave();
   for (int b = 0; b < blocks.n; ++b) {
     const unsigned char* codes = data + (blocks.first + b) * code_bytes;
+    if (w.code_bits == 16) {
+      PairBlock(codes, to[b]);
+      continue;
+    }
     const BlockScale s = ScaleOfBlock(w, data + w.scales_at + (blocks.first + b) * scale_bytes);
     if (w.code_bits == 4) {
       WidenBlock<4>(codes, s, interleave, to[b]);
