@@ -234,9 +234,10 @@ AttendKernelSet AttendKernelsAmx() {
   AttendKernelSet kernels = AttendKernelsAvx512Bf16();
   // Scores of 32 lanes are in use at a time, so that more lanes share the rows' copies.
   kernels.tile_lanes = 384;
-  kernels.bf16.one = RunOneQuery;
+  kernels.bf16.one = RunOneQuery<Bf16>;
   kernels.bf16.many = Run<Bf16>;
   kernels.bf16.pack_queries = PackQueries;
+  kernels.int8.one = RunOneQuery<Int8>;
   kernels.int8.many = Run<Int8>;
   kernels.int8.pack_queries = PackQueries;
   return kernels;

@@ -178,6 +178,8 @@ void RunFew(const AttendTile& t, const AttendState& s) {
       return RunFewVectors<2>(t, s);
     case 128:
       return RunFewVectors<4>(t, s);
+    case 192:
+      return RunFewVectors<6>(t, s);
     case 256:
       return RunFewVectors<8>(t, s);
     default:

@@ -1,19 +1,22 @@
-// One query against rows of bf16: scores of all KV heads by tile products, their softmax with a
-// lane for each query head, sums of values by products of bf16 pairs. Part of attend_amx.cc.
+// One query against rows of bf16, or of int8 that become bf16: scores of all KV heads by tile
+// products, their softmax with a lane for each query head, sums of values by products of bf16
+// pairs. Part of attend_amx.cc.
 #pragma once
 
 #include <immintrin.h>
 
+#include "engine/ops/cpu/attend_bf16_rows.h"
 #include "engine/ops/cpu/attend_few_bf16.h"
 #include "engine/ops/cpu/attend_kernels.h"
 #include "engine/ops/cpu/attend_softmax_lanes.h"
+#include "engine/ops/cpu/attend_widen.h"
 #include "engine/ops/cpu/tiles.h"
 
 namespace keyhole {
 namespace {
 
 // kVectors: 32 dimensions each, of a head.
-template <int kVectors>
+template <class Element, int kVectors>
 class OneQueryTile {
  public:
   OneQueryTile(const AttendTile& tile, const AttendState& state)
@@ -30,7 +33,9 @@ class OneQueryTile {
 
  private:
   static constexpr int kMostBands = kAttendTileRows / kTileRows;
-  static constexpr int kRowBytes = 64 * kVectors;
+  static constexpr bool kWidens = kHasScale<Element>;
+  static constexpr int kDim = 32 * kVectors;
+  static constexpr int kRowBytes = 64 * kVectors;  // of a head in bf16
 
   int n_bands() const { return (t_.n_rows + kTileRows - 1) / kTileRows; }
 
@@ -61,19 +66,25 @@ class OneQueryTile {
     ptrdiff_t stride;
   };
 
+  // A head of a row in bf16.
+  static void Copy(const unsigned char* head, unsigned char* to) {
+    const auto* from = reinterpret_cast<const Element*>(head);
+    const float scale = ScaleOf(from, kDim);
+#pragma GCC unroll 16
+    for (int c = 0; c < kDim; c += 16) {
+      _mm256_store_si256(reinterpret_cast<__m256i*>(to) + c / 16,
+                         LoadBf16(from + c, static_cast<__mmask16>(~0), scale));
+    }
+  }
+
   // A head of sixteen rows; the last one again and again where there are fewer.
   Band BandOf(int band, ptrdiff_t head_offset) {
     const unsigned char* const* rows = t_.keys + band * kTileRows;
-    if (strides_[band] != 0) return {rows[0] + head_offset, strides_[band]};
+    if (!kWidens && strides_[band] != 0) return {rows[0] + head_offset, strides_[band]};
     const int last = t_.n_rows - band * kTileRows - 1;
-    for (int r = 0; r < kTileRows; ++r) {
-      const unsigned char* from = rows[r < last ? r : last] + head_offset;
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) {
-        _mm512_store_si512(copies_[band][r] + 64 * v, _mm512_loadu_si512(from + 64 * v));
-      }
-    }
-    return {copies_[band][0], kRowBytes};
+    unsigned char(*to)[kRowBytes] = copies_ + band * kTileRows;
+    for (int r = 0; r < kTileRows; ++r) Copy(rows[r < last ? r : last] + head_offset, to[r]);
+    return {to[0], kRowBytes};
   }
 
   void Score(int head) {
@@ -128,9 +139,10 @@ class OneQueryTile {
   }
 
   void Prefetch(const unsigned char* const* rows, ptrdiff_t offset) const {
+    constexpr int kHeadBytes = kWidens ? kDim + 4 : kRowBytes;
     for (int r = 0; r < t_.n_next && r < kAttendTileRows; ++r) {
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) __builtin_prefetch(rows[r] + offset + 64 * v, 0, 2);
+      for (int b = 0; b < kHeadBytes; b += 64) __builtin_prefetch(rows[r] + offset + b, 0, 2);
     }
   }
 
@@ -146,11 +158,22 @@ class OneQueryTile {
     _mm512_storeu_ps(t_.correction + lane, SoftmaxLanes(lanes, s_.max + lane, s_.sum + lane));
   }
 
-  void Weigh(int head) const {
+  void Weigh(int head) {
     const ptrdiff_t lane = static_cast<ptrdiff_t>(head) * group_;
     AttendTile tile = t_;
     tile.head_offset = head * static_cast<size_t>(t_.head_bytes);
     tile.correction += lane;
+    const unsigned char* values[kAttendTileRows];
+    if constexpr (kWidens) {
+      for (int j = 0; j < t_.n_rows; ++j) {
+        Copy(t_.values[j] + tile.head_offset, copies_[j]);
+        values[j] = copies_[j];
+      }
+      Prefetch(t_.next_values, static_cast<ptrdiff_t>(tile.head_offset));
+      tile.values = values;
+      tile.head_offset = 0;
+      tile.n_next = 0;
+    }
     const AttendState state = {
         .max = nullptr, .sum = nullptr, .acc = s_.acc + lane * t_.padded_dim};
     const auto* weights = reinterpret_cast<const uint32_t*>(t_.scores + lane);
@@ -182,17 +205,18 @@ class OneQueryTile {
   const AttendState& s_;
   const int group_;
   ptrdiff_t strides_[kMostBands];
-  alignas(64) unsigned char copies_[kMostBands][kTileRows][kRowBytes];
+  alignas(64) unsigned char copies_[kAttendTileRows][kRowBytes];
 };
 
+template <class Element>
 void RunOneQuery(const AttendTile& t, const AttendState& s) {
   switch (t.head_dim) {
     case 64:
-      return OneQueryTile<2>(t, s).Run();
+      return OneQueryTile<Element, 2>(t, s).Run();
     case 128:
-      return OneQueryTile<4>(t, s).Run();
+      return OneQueryTile<Element, 4>(t, s).Run();
     default:
-      return OneQueryTile<8>(t, s).Run();
+      return OneQueryTile<Element, 8>(t, s).Run();
   }
 }
 

@@ -75,7 +75,8 @@ class AttendRowsTest : public testing::TestWithParam<std::tuple<CpuLevel, KvType
   }
   bool Rounds(std::int32_t q_len) const {
     if (level() < CpuLevel::kAvx512Bf16) return false;
-    return type() == KvType::kBF16 || (type() == KvType::kInt8 && q_len > 1);
+    if (type() == KvType::kInt8) return q_len > 1 || level() >= CpuLevel::kAmx;
+    return type() == KvType::kBF16;
   }
   Device device_{2, level()};
 };
