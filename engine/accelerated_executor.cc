@@ -98,6 +98,11 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadAcceleratedExecutor(const Engi
     snapshot.pages = now.n_device_pages;
     snapshot.pages_used = now.n_on_device;
     snapshot.host_pages = now.n_host_pages;
+    snapshot.page_rows = now.selected.n_in_pages;
+    snapshot.fetched_rows = now.selected.n_fetched;
+    snapshot.hot_rows = now.selected.n_rows - snapshot.page_rows - snapshot.fetched_rows;
+    snapshot.fetched_bytes = now.selected.n_fetched * now.row_bytes + now.n_loaded * now.page_bytes;
+    snapshot.spilled_pages = now.n_spilled;
     return snapshot;
   };
   return executor;

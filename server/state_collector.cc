@@ -65,6 +65,29 @@ void AppendPages(const EngineSnapshot& state, std::vector<MetricFamily>& familie
   families.push_back(std::move(used));
 }
 
+void AppendTransfers(const DevicePagesSnapshot& device, std::vector<MetricFamily>& families) {
+  MetricFamily rows = Family("keyhole_kv_read_rows_total",
+                             "Selected rows that attention read where pages can leave the "
+                             "accelerator; from: a page on it, a row fetched before, the host.",
+                             MetricType::Counter);
+  rows.metric.clear();
+  const auto add = [&rows](std::string from, std::int64_t n) {
+    prometheus::ClientMetric& metric = rows.metric.emplace_back();
+    metric.counter.value = static_cast<double>(n);
+    metric.label.push_back({.name = "from", .value = std::move(from)});
+  };
+  add("page", device.page_rows);
+  add("hot", device.hot_rows);
+  add("host", device.fetched_rows);
+  families.push_back(std::move(rows));
+  families.push_back(OneCount("keyhole_kv_fetched_bytes_total",
+                              "Bytes of KV rows and pages that came from the host.",
+                              device.fetched_bytes));
+  families.push_back(OneCount("keyhole_kv_spilled_pages_total",
+                              "KV pages that gave up their place on the accelerator.",
+                              device.spilled_pages));
+}
+
 std::int64_t HostPages(const EngineSnapshot& state) {
   return state.device_pages ? state.device_pages->host_pages : state.kv_pages;
 }
@@ -161,6 +184,7 @@ std::vector<MetricFamily> EngineStateCollector::Collect() const {
                               "Prompt tokens of waiting requests.",
                               static_cast<double>(state.waiting_tokens)));
   AppendPages(state, families);
+  if (state.device_pages) AppendTransfers(*state.device_pages, families);
   AppendPrefixCache(state.prefix_cache, families);
   families.push_back(OneValue("keyhole_kv_host_pool_bytes",
                               "Host memory reserved for KV pages.",

@@ -133,6 +133,13 @@ KV = [
     graph("Prefix cache pages", "short", "Held, and given up per second.",
           [(f"sum({m('keyhole_prefix_cache_pages')})", "held"),
            (per_second("keyhole_prefix_cache_evicted_pages_total"), "given up per second")], 6),
+    graph("Selected rows by place", "short", "With an accelerator that pages can leave, rows a second: of pages on it, "
+          "fetched before, fetched from the host.", one(per_second("keyhole_kv_read_rows_total", group="from"), "{{from}}"),
+          8, True),
+    graph("KV bytes from the host", "Bps", "Rows and whole pages that were fetched.",
+          one(per_second("keyhole_kv_fetched_bytes_total"), "fetched"), 8),
+    graph("KV pages that left the accelerator", "ops", "Of sequences that run, or of cached prefixes.",
+          one(per_second("keyhole_kv_spilled_pages_total"), "spilled"), 8),
 ]  # fmt: skip
 
 LATENCY = [

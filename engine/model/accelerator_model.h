@@ -11,6 +11,7 @@
 #include "engine/attention/attention_settings.h"
 #include "engine/batch/model_input.h"
 #include "engine/kv/residency.h"
+#include "engine/kv/row_fetcher.h"
 #include "engine/model/weight_source.h"
 #include "engine/selection/policy_parts.h"
 #include "engine/selection/selection_policy.h"
@@ -32,13 +33,17 @@ struct AcceleratorSettings {
   PolicyParts selection = {};  // store, rope and digests are not read
 };
 
-// Pages of KV rows, for gauges.
+// Pages of KV rows, and what moved since the start, for metrics.
 struct AcceleratorPages {
   std::int32_t n_pages = 0;         // that sequences may have
   std::int64_t page_bytes = 0;      // of one, digests included
   std::int32_t n_host_pages = 0;    // that have a place on the host: all of them, or none
   std::int32_t n_device_pages = 0;  // that fit on the device at once
   std::int32_t n_on_device = 0;     // of these, in use
+  std::int64_t row_bytes = 0;       // of one row of one layer
+  FetchStats selected;              // zeros where every page is on the device
+  std::int64_t n_loaded = 0;        // pages that came from the host
+  std::int64_t n_spilled = 0;       // pages that gave up their place on the device
 };
 
 // Owner: the model executor. Thread: executor only, where no other is named; loaded on any.

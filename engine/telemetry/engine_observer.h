@@ -63,11 +63,18 @@ struct PrefixCacheStats {
   std::int64_t idle_pages = 0;  // of these, held by nobody else
 };
 
-// Where KV pages lie with an accelerator.
+// Where KV pages lie with an accelerator, and what moved since the start.
 struct DevicePagesSnapshot {
   std::int64_t pages = 0;       // that fit on it at once
   std::int64_t pages_used = 0;  // of these, after the last step
   std::int64_t host_pages = 0;  // that have a place on the host too: all of them, or none
+  // Selected rows where pages can leave the accelerator: those of pages on it, those that were
+  // fetched before, those that were fetched for the step.
+  std::int64_t page_rows = 0;
+  std::int64_t hot_rows = 0;
+  std::int64_t fetched_rows = 0;
+  std::int64_t fetched_bytes = 0;  // of rows and of whole pages
+  std::int64_t spilled_pages = 0;  // that gave up their place on it
 };
 
 // State of the engine at one moment, for gauges and health.

@@ -13,13 +13,16 @@ using testing::Await;
 using testing::Recording;
 using testing::Submit;
 
+// One sequence has more pages than there is room for.
 constexpr EngineCase kSpillingCases[] = {
-    {.residency = Residency::kHost, .spills = true},
-    {.residency = Residency::kAuto, .spills = true},
+    {.residency = Residency::kHost, .spills = true, .device_pages = 10, .max_running = 1},
+    {.residency = Residency::kAuto, .spills = true, .device_pages = 10, .max_running = 1},
 };
 
 TEST(EngineGpuTest, ResidenciesGiveTheSameBits) {
-  const auto expected = AskAll(*MakeCaseEngine({.residency = Residency::kDevice}), 2);
+  const std::unique_ptr<Engine> whole = MakeCaseEngine({.residency = Residency::kDevice});
+  const auto expected = AskAll(*whole, 2);
+  EXPECT_EQ(whole->Snapshot().device_pages->fetched_bytes, 0);
   ASSERT_EQ(expected[0].size(), (8 + 4) * 5);
   for (const EngineCase& wanted : kSpillingCases) {
     const std::unique_ptr<Engine> engine = MakeCaseEngine(wanted);
@@ -30,6 +33,8 @@ TEST(EngineGpuTest, ResidenciesGiveTheSameBits) {
     EXPECT_LT(state.device_pages->pages, state.kv_pages);
     EXPECT_EQ(state.device_pages->host_pages, state.kv_pages);
     EXPECT_GT(state.device_pages->pages_used, 0);
+    EXPECT_GT(state.device_pages->page_rows, 0);
+    EXPECT_GT(state.device_pages->spilled_pages, 0);
   }
 }
 
@@ -43,6 +48,11 @@ TEST(EngineGpuTest, PrefixesAreFoundWhereverTheyLie) {
     EXPECT_EQ(cold.cached_tokens, 0);
     EXPECT_GE(warm.cached_tokens, 64);
     EXPECT_EQ(warm.values, cold.values) << ResidencyName(wanted.residency);
+    const DevicePagesSnapshot moved = engine->Snapshot().device_pages.value();
+    EXPECT_GT(moved.spilled_pages, 0);
+    EXPECT_GT(moved.fetched_rows, 0);
+    EXPECT_GE(moved.hot_rows, 0);
+    EXPECT_GT(moved.fetched_bytes, moved.fetched_rows);
   }
 }
 

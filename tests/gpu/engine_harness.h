@@ -21,6 +21,10 @@ struct EngineCase {
   std::int32_t selected = 16;
   std::int64_t prefix_cache = -1;  // bytes
   const char* model = "synthetic:tiny";
+  // Where pages spill: a step of three sequences holds 26 pages and fetches 48 rows; one sequence
+  // has 13.
+  std::int64_t device_pages = 30;
+  std::int32_t max_running = 3;
 };
 
 inline EngineConfig ConfigOf(const EngineCase& wanted) {
@@ -37,11 +41,11 @@ inline EngineConfig ConfigOf(const EngineCase& wanted) {
   config.selection.recall_interval = 0;
   config.scheduler.max_context = 320;  // beyond the 256 tokens that it was trained for
   config.scheduler.chunk_size = 32;
-  config.scheduler.max_running = 3;
+  config.scheduler.max_running = wanted.max_running;
   config.device.compute = wanted.compute;
   config.device.residency = wanted.residency;
-  // A step of three sequences holds 26 pages of 4 KiB and fetches 48 rows; one sequence has 13.
-  if (wanted.spills) config.device.kv_memory_bytes = 30 * 4096 + 60 * 256;
+  constexpr std::int64_t kPageBytes = 4096;
+  if (wanted.spills) config.device.kv_memory_bytes = wanted.device_pages * kPageBytes + 60 * 256;
   config.threads = 2;
   return config;
 }

@@ -158,6 +158,9 @@ class ResolveGpuTest : public GpuTest {
     std::vector<std::int32_t> fetched;
     const std::map<std::int32_t, std::int32_t> slots = clock.Resolve(outside, fetched);
     ASSERT_EQ(n_fetched, fetched.size());
+    counts_.n_rows += batch.n();
+    counts_.n_in_pages += batch.n() - static_cast<std::int32_t>(outside.size());
+    counts_.n_fetched += n_fetched;
     for (std::size_t s = 0; s < batch.rows.size(); ++s) {
       for (std::size_t i = 0; i < batch.rows[s].size(); ++i) {
         const std::int32_t row = batch.rows[s][i];
@@ -178,12 +181,27 @@ class ResolveGpuTest : public GpuTest {
   ResidencyPlan plan_;
   std::optional<DeviceArena> arena_;
   std::optional<cuda::HotRowMemory> tables_;
+  // What was read since the last time: the device's counts are those of the calls.
+  std::vector<std::int32_t> TakeRead() {
+    std::vector<std::int32_t> read(tables_->read_words());
+    EXPECT_TRUE(tables_->TakeRead(read.data()).ok());
+    EXPECT_TRUE(stream().Synchronize().ok());
+    const cuda::ResolveCounts counts = tables_->ReadCounts(read.data());
+    EXPECT_EQ(counts.n_rows, counts_.n_rows);
+    EXPECT_EQ(counts.n_in_pages, counts_.n_in_pages);
+    EXPECT_EQ(counts.n_fetched, counts_.n_fetched);
+    counts_ = {};
+    return read;
+  }
+
   std::byte* host_ = nullptr;
+  cuda::ResolveCounts counts_ = {};
   std::vector<std::int32_t> page_slots_;
   std::mt19937 random_{41};
 };
 
 TEST_F(ResolveGpuTest, RowsGoWhereTheClockPutsThem) {
+  std::int32_t n_in_pages = 0;
   for (const std::int32_t n_hot : {40, 61, 300, 1500}) {
     Make(5, n_hot);
     std::vector<Clock> clocks(kLayout.n_layers, Clock(n_hot));
@@ -197,9 +215,13 @@ TEST_F(ResolveGpuTest, RowsGoWhereTheClockPutsThem) {
         Check(layer, batch, clocks[layer], n);
         if (HasFatalFailure()) return;
       }
+      if (step % 4 != 3) continue;
+      n_in_pages += counts_.n_in_pages;
+      TakeRead();
     }
     EXPECT_GT(hits, 10);
   }
+  EXPECT_GT(n_in_pages, 0);
 }
 
 TEST_F(ResolveGpuTest, RowsOfPagesThatAreForgottenAreFetchedAgain) {

@@ -142,13 +142,25 @@ TEST(TransportTest, MetricsHaveEveryFamilyAfterOneCall) {
 TEST(TransportTest, PagesOfTheAcceleratorAreATierOfTheirOwn) {
   FakeEngineOptions options;
   options.device_pages = [] {
-    return DevicePagesSnapshot{.pages = 100, .pages_used = 7, .host_pages = 1024};
+    return DevicePagesSnapshot{.pages = 100,
+                               .pages_used = 7,
+                               .host_pages = 1024,
+                               .page_rows = 40,
+                               .hot_rows = 30,
+                               .fetched_rows = 20,
+                               .fetched_bytes = 5000,
+                               .spilled_pages = 3};
   };
   TestServer server(std::move(options), TestServerConfigWithMetrics());
   const std::string text = server.Scrape();
   EXPECT_THAT(text, HasSubstr("\nkeyhole_kv_pages{tier=\"host\"} 1024"));
   EXPECT_THAT(text, HasSubstr("\nkeyhole_kv_pages{tier=\"device\"} 100"));
   EXPECT_THAT(text, HasSubstr("\nkeyhole_kv_pages_used{tier=\"device\"} 7"));
+  EXPECT_THAT(text, HasSubstr("\nkeyhole_kv_read_rows_total{from=\"page\"} 40"));
+  EXPECT_THAT(text, HasSubstr("\nkeyhole_kv_read_rows_total{from=\"hot\"} 30"));
+  EXPECT_THAT(text, HasSubstr("\nkeyhole_kv_read_rows_total{from=\"host\"} 20"));
+  EXPECT_THAT(text, HasSubstr("\nkeyhole_kv_fetched_bytes_total 5000"));
+  EXPECT_THAT(text, HasSubstr("\nkeyhole_kv_spilled_pages_total 3"));
 }
 
 }  // namespace

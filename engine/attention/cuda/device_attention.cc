@@ -79,7 +79,7 @@ DeviceAttention::DeviceAttention(const DeviceAttentionShape& shape,
                                .n_sequences = shape.n_sequences}));
   }
   if (parts.kv->plan().spills) {
-    read_pages_ = ValueOrThrow(PinnedBuffer::Allocate(hot_.n_page_slots() * sizeof(std::int32_t)));
+    read_ = ValueOrThrow(PinnedBuffer::Allocate(hot_.read_words() * sizeof(std::int32_t)));
     read_copied_ = ValueOrThrow(Event::Create());
   }
 }
@@ -93,7 +93,7 @@ float DeviceAttention::SoftmaxScale() const {
 absl::Status DeviceAttention::Begin(const ModelInput& input,
                                     const DeviceProjections& projections,
                                     StepResult& result) {
-  TakeReadPages();
+  TakeRead();
   TakeSlices(input, result);
   for (std::size_t i = 0; i < input.sequences.size(); ++i) {
     if (result.sequences[i].status.ok()) continue;
@@ -154,11 +154,15 @@ void DeviceAttention::RefuseWideReaders(StepResult& result) const {
 }
 
 // What the device read in the last step counts as used, before pages have to go.
-void DeviceAttention::TakeReadPages() {
+void DeviceAttention::TakeRead() {
   if (!read_pending_) return;
   ThrowIfFailed(read_copied_->Synchronize());
-  parts_.kv->TouchRead({reinterpret_cast<const std::int32_t*>(read_pages_.data()),
-                        static_cast<std::size_t>(hot_.n_page_slots())});
+  const auto* read = reinterpret_cast<const std::int32_t*>(read_.data());
+  parts_.kv->TouchRead(hot_.ReadPages(read));
+  const ResolveCounts counts = hot_.ReadCounts(read);
+  fetch_stats_.n_rows += counts.n_rows;
+  fetch_stats_.n_in_pages += counts.n_in_pages;
+  fetch_stats_.n_fetched += counts.n_fetched;
   read_pending_ = false;
 }
 
@@ -488,10 +492,7 @@ absl::Status DeviceAttention::End(bool ran) {
   absl::Status status = parts_.kv->Settle();
   if (status.ok() && ran) status = parts_.kv->Save(full_);
   if (ran && read_copied_.has_value()) {
-    const std::size_t bytes = hot_.n_page_slots() * sizeof(std::int32_t);
-    std::int32_t* read = hot_.tables().read_pages;
-    status.Update(CopyAsync(*parts_.stream, read_pages_.data(), read, bytes));
-    status.Update(FillAsync(*parts_.stream, read, 0, bytes));
+    status.Update(hot_.TakeRead(reinterpret_cast<std::int32_t*>(read_.data())));
     status.Update(read_copied_->Record(*parts_.stream));
     read_pending_ = status.ok();
   }

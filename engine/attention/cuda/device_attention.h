@@ -83,6 +83,9 @@ class DeviceAttention {
   // The sequence will not come again.
   void EndSequence(RequestId id);
 
+  // Selected rows of all steps but the last; zeros where every page is on the device.
+  const FetchStats& fetch_stats() const { return fetch_stats_; }
+
   // Nobody has the page any more. REQUIRES: no step runs.
   void ForgetPage(PageId page) { parts_.kv->Forget(page); }
 
@@ -100,7 +103,7 @@ class DeviceAttention {
     float* keys = nullptr;  // native positions
   };
 
-  void TakeReadPages();
+  void TakeRead();
   void TakeSlices(const ModelInput& input, StepResult& result);
   void RefuseWideReaders(StepResult& result) const;
   absl::Status Hold();
@@ -128,9 +131,10 @@ class DeviceAttention {
   KvLayout layout_;
   HotRowMemory hot_;
   std::optional<DeviceWindows> windows_;  // rectified positions only
-  PinnedBuffer read_pages_;               // by slot, of the last step
-  std::optional<Event> read_copied_;      // unset until a step has ended
+  PinnedBuffer read_;                     // what the last step read
+  std::optional<Event> read_copied_;      // unset where every page is on the device
   bool read_pending_ = false;
+  FetchStats fetch_stats_;
 
   // One for each kind of launch, so that its arguments stay where they are.
   struct Memory {

@@ -72,6 +72,7 @@ class AcceleratedLlama final : public AcceleratorModel {
     pages_.page_bytes = static_cast<std::int64_t>(layout.page_bytes() + digest_bytes);
     pages_.n_host_pages = plan.spills ? memory.n_pages : 0;
     pages_.n_device_pages = plan.n_page_slots;
+    pages_.row_bytes = static_cast<std::int64_t>(layout.row_bytes());
     return absl::OkStatus();
   }
 
@@ -122,7 +123,11 @@ class AcceleratedLlama final : public AcceleratorModel {
 
   void Publish(const absl::Status& status) {
     const DevicePages& slots = model_->kv().pages();
+    const PageResidency& residency = model_->kv().residency();
     const std::lock_guard lock(mutex_);
+    pages_.selected = model_->attention().fetch_stats();
+    pages_.n_loaded = residency.n_loaded();
+    pages_.n_spilled = residency.n_spilled();
     pages_.n_on_device = slots.n_slots() - slots.n_free();
     if (IsSticky(status)) health_ = status;
   }

@@ -53,7 +53,8 @@ struct LinearChunkKernels {
   // One tile; n_in is padded with zeros to a multiple of 32.
   void (*pack)(const LinearChunkSource& source, int64_t tile, const LinearChunk& packed);
 
-  // int8 or bf16 panels times rows. Weights are rounded to bf16, sums are f32 in ascending order of n_in.
+  // int8 or bf16 panels times rows. Weights are rounded to bf16, sums are f32 in ascending order of
+  // n_in.
   void (*multiply)(const LinearPanels& panels,
                    const LinearChunk& chunk,
                    const LinearChunkPart& part,

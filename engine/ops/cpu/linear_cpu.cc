@@ -129,8 +129,7 @@ class Cut {
     constexpr std::int64_t kPanelsAtOnce = 4;      // that a kernel reads side by side
     const std::int64_t enough_tasks = 8 * std::int64_t{n_threads};
     panels_ = n_tiles == 1 ? kPanelsAtOnce : 2;
-    while (panels_ * w.panels.panel_bytes < kTaskBytes &&
-           n_panels_ > 2 * panels_ * enough_tasks) {
+    while (panels_ * w.panels.panel_bytes < kTaskBytes && n_panels_ > 2 * panels_ * enough_tasks) {
       panels_ *= 2;
     }
     groups_ = DivideUp(DivideUp(n_panels_, n_threads), panels_);
@@ -164,8 +163,8 @@ class Cut {
   std::int64_t n_panels_;
   std::int64_t n_tiles_;
   std::int64_t n_threads_;
-  std::int64_t panels_ = 0;     // of a task
-  std::int64_t groups_ = 0;     // of panels in a thread's share
+  std::int64_t panels_ = 0;  // of a task
+  std::int64_t groups_ = 0;  // of panels in a thread's share
   std::int64_t row_parts_ = 1;
 };
 

@@ -45,8 +45,8 @@ struct Resolver {
   }
 
   // Rows that are there get their places, the others claim a slot: places hold the claim until
-  // there is one.
-  __device__ void FindOrClaim(const ResolveSequence& sequence, std::int32_t i) const {
+  // there is one. Returns whether the row's page is on the device.
+  __device__ bool FindOrClaim(const ResolveSequence& sequence, std::int32_t i) const {
     const std::int32_t row = sequence.rows[i];
     const std::int32_t page = row / args.tables.page_size;
     const std::int32_t page_slot = args.tables.page_slots[sequence.pages[page]];
@@ -54,13 +54,24 @@ struct Resolver {
       args.tables.read_pages[page_slot] = 1;
       sequence.places[i] = (page_slot * args.tables.n_layers + args.layer) * args.tables.page_size +
                            row - page * args.tables.page_size;
-      return;
+      return true;
     }
     std::int32_t* slot = args.tables.slots + NumberOf(sequence, i);
     const std::int32_t claim = ClaimOf(sequence.first + i);
     const std::int32_t before = atomicMax(slot, claim);
     if (before >= 0) marks[before] = batch;
     sequence.places[i] = before >= 0 ? first_place + before : claim;
+    return false;
+  }
+
+  __device__ void Count(std::int32_t n_in_pages, std::int32_t n_fetched) const {
+    std::int32_t all_in_pages = 0;
+    BlockPrefix(n_in_pages, all_in_pages);
+    if (threadIdx.x != 0) return;
+    const ResolveSequence& last = args.sequences[args.n_sequences - 1];
+    args.tables.counts->n_rows += last.first + last.n;
+    args.tables.counts->n_in_pages += all_in_pages;
+    args.tables.counts->n_fetched += n_fetched;
   }
 
   // Gathers the rows whose claims won, in their order. Returns how many.
@@ -134,16 +145,18 @@ __global__ void __launch_bounds__(kThreads) ResolveRowsKernel(ResolveRowsArgs ar
       .marks = args.tables.marks + first,
       .first_place = args.tables.first_hot_row + args.layer * args.tables.n_hot_rows,
       .batch = args.tables.clocks[args.layer].batch + 1};
+  std::int32_t n_in_pages = 0;  // of this thread's rows
   for (std::int32_t s = 0; s < args.n_sequences; ++s) {
     const ResolveSequence& sequence = args.sequences[s];
     for (std::int32_t i = threadIdx.x; i < sequence.n; i += kThreads) {
-      resolver.FindOrClaim(sequence, i);
+      n_in_pages += static_cast<std::int32_t>(resolver.FindOrClaim(sequence, i));
     }
   }
   __syncthreads();
   const std::int32_t n = resolver.ListMisses();
   __syncthreads();
   if (threadIdx.x == 0) *args.n_moves = n;
+  resolver.Count(n_in_pages, n);
   resolver.TakeSlots(n);
   __syncthreads();
   resolver.Replace(n);

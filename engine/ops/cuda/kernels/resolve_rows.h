@@ -19,6 +19,13 @@ struct ResolveClock {
   std::int32_t batch;  // number of the newest call
 };
 
+// Of the rows that calls were asked for.
+struct ResolveCounts {
+  std::int32_t n_rows;
+  std::int32_t n_in_pages;  // of pages on the device
+  std::int32_t n_fetched;   // the rest was hot, or asked for twice
+};
+
 // Device memory. A row is named by its number over all pages and layers, a hot row by its slot.
 struct HotRowTables {
   const std::int32_t* page_slots = nullptr;  // [n_pages]: on the device; negative: not there
@@ -27,6 +34,7 @@ struct HotRowTables {
   std::int32_t* rows = nullptr;              // [n_layers, n_hot_rows]: what a slot holds, or kNoRow
   std::int32_t* marks = nullptr;   // [n_layers, n_hot_rows]: batch that used it, 0 once passed over
   ResolveClock* clocks = nullptr;  // [n_layers]
+  ResolveCounts* counts = nullptr;  // added to by each call
   std::int32_t n_layers = 0;
   std::int32_t page_size = 0;
   std::int32_t n_hot_rows = 0;     // slots of each layer
