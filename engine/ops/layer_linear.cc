@@ -2,6 +2,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "engine/ops/add.h"
 #include "engine/ops/cpu/linear_chunk_cpu.h"
 #include "engine/ops/linear_impl.h"
@@ -75,6 +78,18 @@ struct ChunkRows {
   ChunkOutput output;
 };
 
+void CheckColumns(const LayerColumns& columns, std::int64_t n, std::int64_t n_out) {
+  std::int64_t n_columns = 0;
+  for (const at::Tensor* part : columns.parts) {
+    CheckOp(part->size(0) == n && part->is_contiguous() && part->scalar_type() == at::kFloat,
+            "LayerLinearApart",
+            "a part is not as many f32 rows");
+    CheckOnCpu("LayerLinearApart", {part});
+    n_columns += part->numel() / std::max<std::int64_t>(1, n);
+  }
+  CheckOp(n_columns == n_out, "LayerLinearApart", "the parts are not all columns");
+}
+
 // Checks what the operators in turn would.
 ChunkRows ChunkOf(const LayerRows& rows,
                   const LayerResult& result,
@@ -97,7 +112,37 @@ ChunkRows ChunkOf(const LayerRows& rows,
            .n = n.value() - rows.n_decode,
            .norm_weight = norm_weight,
            .norm_eps = rows.norm.eps},
-          {to.mutable_data_ptr<float>() + rows.n_decode * n_out, add}};
+          {to.mutable_data_ptr<float>() + rows.n_decode * n_out, n_out, add}};
+}
+
+// The first n rows of columns.all to its parts.
+void TakeApart(Device& device, const LayerColumns& columns, std::int64_t n) {
+  const float* from = columns.all->const_data_ptr<float>();
+  if (columns.parts.front()->const_data_ptr<float>() == from) return;  // they lie there
+  const std::int64_t width = columns.all->size(1);
+  constexpr std::int64_t kRowsPerTask = 32;
+  device.pool().ParallelFor((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::int64_t task) {
+    const std::int64_t end = std::min(n, (task + 1) * kRowsPerTask);
+    for (std::int64_t row = task * kRowsPerTask; row < end; ++row) {
+      const float* at = from + row * width;
+      for (const at::Tensor* part : columns.parts) {
+        const std::int64_t size = part->numel() / part->size(0);
+        std::copy_n(at, size, part->mutable_data_ptr<float>() + row * size);
+        at += size;
+      }
+    }
+  });
+}
+
+// Where the chunk's rows go; nothing if a part does not begin where a pair of panels does.
+std::vector<ChunkOutput> OutputsOf(const LayerColumns& columns, std::int64_t n_decode) {
+  std::vector<ChunkOutput> outputs;
+  for (const at::Tensor* part : columns.parts) {
+    const std::int64_t size = part->numel() / part->size(0);
+    if (size % kChunkColumns != 0) return {};
+    outputs.push_back({part->mutable_data_ptr<float>() + n_decode * size, size, false});
+  }
+  return outputs;
 }
 
 }  // namespace
@@ -115,7 +160,30 @@ void LayerLinear(Device& device,
     const FirstRows first(rows, result);
     MultiplyAndAdd(device, Normed(device, first.rows), weight, first.result);
   }
-  LinearChunkCpu(device, chunk.input, w, chunk.output);
+  LinearChunkCpu(device, chunk.input, w, {&chunk.output, 1});
+}
+
+void LayerLinearApart(Device& device,
+                      const LayerRows& rows,
+                      const PackedLinear& weight,
+                      const LayerColumns& columns) {
+  const LinearWeights& w = weight.impl().weights;
+  const std::int64_t n = rows.x->size(0);
+  const LayerResult together = {columns.all, nullptr};
+  CheckColumns(columns, n, w.n_out);
+  std::vector<ChunkOutput> outputs;
+  if (rows.n_decode < n && HasLinearChunks(device, w)) outputs = OutputsOf(columns, rows.n_decode);
+  if (outputs.empty()) {
+    LayerLinear(device, rows, weight, together);
+    return TakeApart(device, columns, n);
+  }
+  const ChunkRows chunk = ChunkOf(rows, together, w.n_in, w.n_out);
+  if (rows.n_decode > 0) {
+    const FirstRows first(rows, together);
+    MultiplyAndAdd(device, Normed(device, first.rows), weight, first.result);
+    TakeApart(device, columns, rows.n_decode);
+  }
+  LinearChunkCpu(device, chunk.input, w, outputs);
 }
 
 void FeedForward(Device& device,

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "engine/device/device.h"
 #include "engine/ops/linear.h"
@@ -36,6 +37,13 @@ struct LayerResult {
   at::Tensor* sum = nullptr;  // like out
 };
 
+// Columns that belong to several matrices, side by side.
+struct LayerColumns {
+  at::Tensor* all = nullptr;  // [n, n_out] f32, for rows that come out as one
+  // Each [n, ...] f32, overwritten. Of a single row they may lie inside `all`.
+  std::span<at::Tensor* const> parts = {};
+};
+
 struct FeedForwardWeights {
   const PackedLinear* gate_up = nullptr;  // [2 * ffn, hidden]: gate's rows, then up's
   const PackedLinear* down = nullptr;     // [hidden, ffn]
@@ -52,6 +60,12 @@ void LayerLinear(Device& device,
                  const LayerRows& rows,
                  const PackedLinear& weight,
                  const LayerResult& result);
+
+// The same into several matrices.
+void LayerLinearApart(Device& device,
+                      const LayerRows& rows,
+                      const PackedLinear& weight,
+                      const LayerColumns& columns);
 
 // down(silu(gate) * up). result.out may be rows.norm.normed.
 void FeedForward(Device& device,

@@ -62,11 +62,22 @@ void Multiply(Device& device,
               const LinearChunkKernels& kernels,
               const LinearChunk& chunk,
               const LinearWeights& w,
-              const ChunkOutput& output) {
+              std::span<const ChunkOutput> outputs) {
   const LinearPanels panels = PanelsOf(w);
   const std::int64_t n_pairs = (w.n_panels() + kChunkPanels - 1) / kChunkPanels;
   ForParts(device, chunk.n_rows, panels.n_in, n_pairs, [&](const LinearChunkPart& part) {
-    kernels.multiply(panels, chunk, part, {output.out, w.n_out, output.add});
+    std::int64_t first = 0;  // pair of panels
+    for (const ChunkOutput& output : outputs) {
+      const std::int64_t last = first + (output.n_columns + kChunkColumns - 1) / kChunkColumns;
+      LinearChunkPart mine = part;
+      mine.first_pair = std::max(part.first_pair, first);
+      mine.last_pair = std::min(part.last_pair, last);
+      if (mine.first_pair < mine.last_pair) {
+        float* out = output.out - first * kChunkColumns;
+        kernels.multiply(panels, chunk, mine, {out, output.n_columns, output.add});
+      }
+      first = last;
+    }
   });
 }
 
@@ -92,12 +103,12 @@ class ChunkScratch {
 void LinearChunkCpu(Device& device,
                     const ChunkInput& input,
                     const LinearWeights& weights,
-                    const ChunkOutput& output) {
+                    std::span<const ChunkOutput> outputs) {
   const LinearChunkKernels kernels = LinearChunkKernelsAmx();
   ChunkScratch scratch(device, LinearChunk::Elements(input.n, weights.n_in));
   const LinearChunk x = scratch.Take(input.n, weights.n_in);
   Pack(device, kernels, input, weights.n_in, x);
-  Multiply(device, kernels, x, weights, output);
+  Multiply(device, kernels, x, weights, outputs);
 }
 
 void FeedForwardChunkCpu(Device& device,
@@ -121,12 +132,15 @@ void FeedForwardChunkCpu(Device& device,
         });
   }
   const TraceSpan span(device.trace(), "down");
-  Multiply(device, kernels, gated, down, output);
+  Multiply(device, kernels, gated, down, {&output, 1});
 }
 
 #else
 
-void LinearChunkCpu(Device&, const ChunkInput&, const LinearWeights&, const ChunkOutput&) {}
+void LinearChunkCpu(Device&,
+                    const ChunkInput&,
+                    const LinearWeights&,
+                    std::span<const ChunkOutput>) {}
 void FeedForwardChunkCpu(
     Device&, const ChunkInput&, const LinearWeights&, const LinearWeights&, const ChunkOutput&) {}
 

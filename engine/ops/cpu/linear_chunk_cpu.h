@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "engine/device/device.h"
+#include "engine/ops/cpu/linear_chunk.h"
 #include "engine/ops/cpu/linear_weights.h"
 
 namespace keyhole {
@@ -16,20 +18,24 @@ struct ChunkInput {
 };
 
 struct ChunkOutput {
-  float* out = nullptr;  // [n, n_out]
-  bool add = false;      // to what is there
+  float* out = nullptr;  // [n, n_columns]
+  std::int64_t n_columns = 0;
+  bool add = false;  // to what is there
 };
+
+constexpr std::int64_t kChunkColumns = kChunkPanels * kPanelColumns;
 
 bool HasLinearChunks(const Device& device, const LinearWeights& weights);
 bool HasFeedForwardChunks(const Device& device,
                           const LinearWeights& gate_up,
                           const LinearWeights& down);
 
-// REQUIRES: HasLinearChunks.
+// The columns go to the outputs in order. REQUIRES: HasLinearChunks; all outputs but the last have
+// multiples of kChunkColumns.
 void LinearChunkCpu(Device& device,
                     const ChunkInput& input,
                     const LinearWeights& weights,
-                    const ChunkOutput& output);
+                    std::span<const ChunkOutput> outputs);
 
 // down(silu(gate) * up). REQUIRES: HasFeedForwardChunks.
 void FeedForwardChunkCpu(Device& device,

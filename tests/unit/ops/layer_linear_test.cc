@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/ops/add.h"
@@ -126,6 +128,52 @@ TEST_P(LayerLinearTest, EqualsTheDefinition) {
       ExpectNear(ToVector(out), Product({x.begin(), x.end()}, w, bias));
     }
   }
+}
+
+// Parts that begin at pairs of panels and parts that do not.
+TEST_P(LayerLinearTest, ColumnsOfSeveralMatricesAreThoseOfOne) {
+  unsigned seed = 300;
+  for (const std::vector<std::int64_t>& sizes :
+       {std::vector<std::int64_t>{64, 32, 32}, {96, 32, 20}, {40, 8, 8}, {48}}) {
+    std::int64_t n_out = 0;
+    for (const std::int64_t size : sizes) n_out += size;
+    const Matrix w = RandomMatrix(n_out, 64, ++seed);
+    for (const LinearFormat format :
+         {LinearFormat::kF32, LinearFormat::kBF16, LinearFormat::kInt8}) {
+      const PackedLinear packed = PackOrDie(device_, format, w, RandomValues(n_out, seed));
+      for (const auto& [n, n_decode] :
+           {std::pair<std::int64_t, std::int64_t>{1, 1}, {70, 0}, {37, 5}, {6, 6}}) {
+        const at::Tensor in = ToTensor(RandomValues(n * 64, ++seed), {n, 64});
+        at::Tensor together = EmptyTensor({n, n_out});
+        LayerLinear(device_, {&in, n_decode, {}}, packed, {&together, nullptr});
+        at::Tensor all = EmptyTensor({n, n_out});
+        std::vector<at::Tensor> parts;
+        for (const std::int64_t size : sizes) parts.push_back(EmptyTensor({n, size}));
+        std::vector<at::Tensor*> pointers;
+        for (at::Tensor& part : parts) pointers.push_back(&part);
+        LayerLinearApart(device_, {&in, n_decode, {}}, packed, {&all, pointers});
+        std::int64_t first = 0;
+        for (std::size_t i = 0; i < parts.size(); first += sizes[i++]) {
+          EXPECT_TRUE(parts[i].equal(together.narrow(1, first, sizes[i])))
+              << "part " << i << " of " << n << " rows";
+        }
+      }
+    }
+  }
+}
+
+TEST_P(LayerLinearTest, RefusesPartsThatAreNotAllColumns) {
+  const PackedLinear packed = PackOrDie(device_, LinearFormat::kInt8, RandomMatrix(64, 32, 1), {});
+  const at::Tensor in = ToTensor(RandomValues(2 * 32, 2), {2, 32});
+  at::Tensor all = EmptyTensor({2, 64});
+  at::Tensor narrow = EmptyTensor({2, 32});
+  at::Tensor short_one = EmptyTensor({1, 64});
+  at::Tensor* const too_narrow[] = {&narrow};
+  at::Tensor* const too_short[] = {&short_one};
+  EXPECT_THROW(LayerLinearApart(device_, {&in, 0, {}}, packed, {&all, too_narrow}),
+               std::logic_error);
+  EXPECT_THROW(LayerLinearApart(device_, {&in, 0, {}}, packed, {&all, too_short}),
+               std::logic_error);
 }
 
 // Codes of 4, 5 and 8 bits, with and without offsets and a zero.
