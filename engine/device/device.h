@@ -11,8 +11,8 @@
 
 namespace keyhole {
 
-// Owner: the model executor. Thread: executor; its compute threads too while they run a task of its,
-// but for Scratch and the setters.
+// Owner: the model executor. Thread: executor; its compute threads too while they run a task of
+// its, but for Scratch and the setters.
 class Device {
  public:
   explicit Device(int n_threads, CpuLevel level = DetectCpuLevel())
