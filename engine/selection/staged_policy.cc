@@ -56,7 +56,7 @@ void StagedPolicy::SelectEach(Device& device,
     if (selection.middle.size() <= context.sizes.selected) {
       selection.all_of_middle = true;
     } else if (context.sizes.selected > 0 && lanes_.front().scorer->Selects(context.layer)) {
-      choices_.push_back({&context, &selection, {}});
+      choices_.push_back({&context, &selection, {}, nullptr});
     }
   }
   // Chunks keep all threads busy by themselves.
@@ -88,9 +88,17 @@ void StagedPolicy::ChooseTogether(Device& device, std::span<Choice> choices) {
   while (lanes_.size() < static_cast<std::size_t>(n_threads)) {
     lanes_.emplace_back().scorer = lanes_.front().scorer->Clone();
   }
-  device.pool().ParallelFor(
-      static_cast<std::int64_t>(choices.size()),
-      [&](std::int64_t i, int thread) { Choose(device, lanes_[thread], choices[i]); });
+  device.pool().ParallelFor(static_cast<std::int64_t>(choices.size()),
+                            [&](std::int64_t i, int thread) {
+                              try {
+                                Choose(device, lanes_[thread], choices[i]);
+                              } catch (...) {  // a task must not throw
+                                choices[i].failure = std::current_exception();
+                              }
+                            });
+  for (const Choice& choice : choices) {
+    if (choice.failure != nullptr) std::rethrow_exception(choice.failure);
+  }
   // As many ran at a time: their sum is to be that of the step.
   for (Choice& choice : choices) {
     for (double& seconds : choice.times.seconds) seconds /= n_threads;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <span>
 #include <vector>
@@ -51,6 +52,7 @@ class StagedPolicy final : public SelectionPolicy {
     const SelectionContext* context;
     Selection* selection;
     LayerSelection times;
+    std::exception_ptr failure;
   };
 
   void Choose(Device& device, Lane& lane, Choice& choice) const;
