@@ -9,6 +9,7 @@
 
 namespace keyhole {
 
+constexpr std::int64_t kLibTorchColumns = 64;  // outputs come in such steps
 constexpr std::string_view kLibTorchFormats[] = {"torch-bf16", "torch-int8", "torch-int4"};
 
 // One weight matrix of random numbers. `torch-bf16` is multiplied by oneDNN; `torch-int8` has a

@@ -47,7 +47,8 @@ constexpr Shape kShapes[] = {
     {"llama3", "gate_up", 28672, 4096},
     {"llama3", "down", 4096, 14336},
 };
-constexpr Shape kCheckShapes[] = {{"check", "small", 48, 64}, {"check", "odd", 50, 96}};
+constexpr Shape kCheckShapes[] = {
+    {"check", "small", 48, 64}, {"check", "odd", 50, 96}, {"check", "even", 64, 64}};
 
 struct Options {
   bool check = false;
@@ -239,6 +240,7 @@ int Run(int argc, char** argv) {
     for (const std::string_view format : kFormats) {
       if (options.format.empty() || options.format == format) RunShape(options, format, shape);
     }
+    if (shape.n_out % kLibTorchColumns != 0) continue;
     for (const std::string_view format : kLibTorchFormats) {
       if (options.format.empty() || options.format == format) RunLibTorch(options, format, shape);
     }
