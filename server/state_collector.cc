@@ -65,6 +65,7 @@ void AppendPages(const EngineSnapshot& state, std::vector<MetricFamily>& familie
   families.push_back(std::move(used));
 }
 
+// Without an accelerator nothing moves: zeros, so that panels show that and not a lack of data.
 void AppendTransfers(const DevicePagesSnapshot& device, std::vector<MetricFamily>& families) {
   MetricFamily rows = Family("keyhole_kv_read_rows_total",
                              "Selected rows that attention read where pages can leave the "
@@ -184,7 +185,7 @@ std::vector<MetricFamily> EngineStateCollector::Collect() const {
                               "Prompt tokens of waiting requests.",
                               static_cast<double>(state.waiting_tokens)));
   AppendPages(state, families);
-  if (state.device_pages) AppendTransfers(*state.device_pages, families);
+  AppendTransfers(state.device_pages.value_or(DevicePagesSnapshot{}), families);
   AppendPrefixCache(state.prefix_cache, families);
   families.push_back(OneValue("keyhole_kv_host_pool_bytes",
                               "Host memory reserved for KV pages.",
