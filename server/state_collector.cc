@@ -37,10 +37,15 @@ MetricFamily OneCount(std::string name, std::string help, std::int64_t value) {
   return family;
 }
 
-void AddTier(MetricFamily& family, std::string tier, double value) {
+// One more series of the family, told apart by a label.
+prometheus::ClientMetric& AddSeries(MetricFamily& family, std::string label, std::string value) {
   prometheus::ClientMetric& metric = family.metric.emplace_back();
-  metric.gauge.value = value;
-  metric.label.push_back({.name = "tier", .value = std::move(tier)});
+  metric.label.push_back({.name = std::move(label), .value = std::move(value)});
+  return metric;
+}
+
+void AddTier(MetricFamily& family, std::string tier, double value) {
+  AddSeries(family, "tier", std::move(tier)).gauge.value = value;
 }
 
 // Every page that requests can have is of the host's tier, though with an accelerator its rows may
@@ -73,9 +78,7 @@ void AppendTransfers(const DevicePagesSnapshot& device, std::vector<MetricFamily
                              MetricType::Counter);
   rows.metric.clear();
   const auto add = [&rows](std::string from, std::int64_t n) {
-    prometheus::ClientMetric& metric = rows.metric.emplace_back();
-    metric.counter.value = static_cast<double>(n);
-    metric.label.push_back({.name = "from", .value = std::move(from)});
+    AddSeries(rows, "from", std::move(from)).counter.value = static_cast<double>(n);
   };
   add("page", device.page_rows);
   add("hot", device.hot_rows);

@@ -9,7 +9,7 @@ const at::Tensor& RowBuffer::Rows(std::int64_t n, std::int64_t n_heads, std::int
     memory_ = at::empty({n, n_heads, head_dim}, at::TensorOptions().dtype(at::kFloat));
     rows_ = memory_;
   }
-  if (!rows_.defined() || rows_.size(0) != n) rows_ = memory_.narrow(0, 0, n);
+  if (rows_.size(0) != n) rows_ = memory_.narrow(0, 0, n);
   return rows_;
 }
 
