@@ -7,9 +7,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/device/device.h"
+#include "engine/device/gpu.h"
 #include "engine/kv_memory.h"
 #include "engine/model/accelerator_model.h"
 #include "engine/model/host_logits_model.h"
+#include "engine/parallel/nccl_collectives.h"
+#include "engine/parallel/staged_collectives.h"
+#include "engine/parallel_setup.h"
 #include "engine/runtime/model_executor.h"
 #include "engine/selection_setup.h"
 #include "engine/status_macros.h"
@@ -19,11 +23,14 @@ namespace {
 
 class AcceleratedExecutor final : public StepExecutor {
  public:
+  // `ranks` is null with one rank.
   AcceleratedExecutor(int n_threads,
                       const ModelConfig& config,
+                      std::unique_ptr<DeviceCollectives> ranks,
                       std::unique_ptr<AcceleratorModel> model,
                       std::vector<TokenId> end_tokens)
-      : accelerator_(*model),
+      : ranks_(std::move(ranks)),
+        accelerator_(*model),
         host_(n_threads),
         executor_(std::make_unique<HostLogitsModel>(config, std::move(model)),
                   &host_,
@@ -35,6 +42,7 @@ class AcceleratedExecutor final : public StepExecutor {
   AcceleratorPages pages() const { return accelerator_.pages(); }
 
  private:
+  std::unique_ptr<DeviceCollectives> ranks_;
   AcceleratorModel& accelerator_;  // of executor_
   Device host_;                    // samples
   ModelExecutor executor_;
@@ -76,13 +84,30 @@ void TellOfPages(const AcceleratorPages& pages, EngineObserver* observer) {
                                   " bytes"));
 }
 
+// Null with one rank.
+absl::StatusOr<std::unique_ptr<DeviceCollectives>> JoinAccelerators(
+    const TensorParallelSettings& settings,
+    const PolicyParts& policy,
+    ProcessGroup* group,
+    const EngineDependencies& parts) {
+  if (group == nullptr) return nullptr;
+  KEYHOLE_ASSIGN_OR_RETURN(const GpuInfo gpu, OpenGpu(0));
+  KEYHOLE_RETURN_IF_ERROR(Agree(*group, RankIdentity(parts, policy.maps.get(), gpu.name)));
+  if (settings.backend == RankBackend::kGloo) return MakeStagedCollectives(group);
+  return MakeNcclCollectives(group, settings.timeout);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<StepExecutor>> LoadAcceleratedExecutor(const EngineConfig& config,
                                                                       ModelPlan plan,
+                                                                      ProcessGroup* group,
                                                                       EngineDependencies& parts) {
-  KEYHOLE_ASSIGN_OR_RETURN(const AcceleratorSettings settings,
+  KEYHOLE_ASSIGN_OR_RETURN(AcceleratorSettings settings,
                            SettingsOf(config, plan, parts.model.max_context));
+  KEYHOLE_ASSIGN_OR_RETURN(auto ranks,
+                           JoinAccelerators(config.tensor_parallel, plan.policy, group, parts));
+  settings.ranks = ranks.get();
   KEYHOLE_ASSIGN_OR_RETURN(std::unique_ptr<AcceleratorModel> model,
                            LoadAcceleratorModel(*plan.source, settings));
   const AcceleratorPages pages = model->pages();
@@ -91,7 +116,7 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadAcceleratedExecutor(const Engi
   parts.n_pages = pages.n_pages;
   parts.page_bytes = pages.page_bytes;
   auto executor = std::make_unique<AcceleratedExecutor>(
-      config.threads, plan.source->config(), std::move(model), parts.tokenizer->end_tokens());
+      config.threads, plan.source->config(), std::move(ranks), std::move(model), EndTokens(parts));
   parts.device_pages = [owner = executor.get()] {
     const AcceleratorPages now = owner->pages();
     DevicePagesSnapshot snapshot;

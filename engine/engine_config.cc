@@ -45,6 +45,18 @@ std::string_view Name(WeightMode mode) {
   return "?";
 }
 
+std::string_view Name(RankBackend backend) {
+  switch (backend) {
+    case RankBackend::kAuto:
+      return "auto";
+    case RankBackend::kGloo:
+      return "gloo";
+    case RankBackend::kNccl:
+      return "nccl";
+  }
+  return "?";
+}
+
 std::string_view Name(const std::optional<PositionMode>& positions) {
   if (!positions) return "auto";
   return *positions == PositionMode::kNative ? "native" : "rectified";
@@ -112,6 +124,7 @@ void DescribeTensorParallel(const TensorParallelSettings& settings,
   if (settings.size == 1) return;
   lines.push_back(Line("tensor_parallel.rank", settings.rank));
   lines.push_back(Line("tensor_parallel.address", std::string_view(settings.address)));
+  lines.push_back(Line("tensor_parallel.backend", Name(settings.backend)));
   lines.push_back(Line("tensor_parallel.timeout", absl::FormatDuration(settings.timeout)));
   lines.push_back(
       Line("tensor_parallel.start_timeout", absl::FormatDuration(settings.start_timeout)));
@@ -143,15 +156,15 @@ void DescribeDevice(const DeviceSettings& device, std::vector<std::string>& line
 absl::Status CheckDevice(const EngineConfig& config) {
   const DeviceSettings& device = config.device;
   if (device.compute == ComputeDevice::kCpu) {
+    if (config.tensor_parallel.backend == RankBackend::kNccl) {
+      return absl::InvalidArgumentError(
+          "tensor_parallel.backend nccl connects GPUs: it needs device.compute cuda");
+    }
     if (device.residency == Residency::kAuto && device.kv_memory_bytes == 0) {
       return absl::OkStatus();
     }
     return absl::InvalidArgumentError(
         "device.residency and device.kv_memory_bytes are settings of device.compute cuda");
-  }
-  if (config.tensor_parallel.size > 1) {
-    return absl::InvalidArgumentError(
-        "tensor_parallel.size above 1 with device.compute cuda is not supported");
   }
   const WeightMode weights = config.model.weights;
   if (weights == WeightMode::kAuto || weights == WeightMode::kBF16) return absl::OkStatus();

@@ -103,11 +103,19 @@ inline std::optional<HostPort> SplitHostPort(const std::string& address) {
   return HostPort{address.substr(0, colon), address.substr(colon + 1)};
 }
 
+// What carries the tensors that ranks exchange within a step.
+enum class RankBackend {
+  kAuto,  // nccl with device.compute cuda, else gloo
+  kGloo,  // TCP between the hosts' memories
+  kNccl,  // between GPUs, of which each rank has its own
+};
+
 // Several processes, each with a part of every layer's heads and weights.
 struct TensorParallelSettings {
   std::int32_t size = 1;  // processes that share the model; 1: this one has all of it
   std::int32_t rank = 0;  // of this process; 0 schedules and serves, the others work for it
-  std::string address = "127.0.0.1:8481";            // HOST:PORT where rank 0 waits for the others
+  std::string address = "127.0.0.1:8481";  // HOST:PORT where rank 0 waits for the others
+  RankBackend backend = RankBackend::kAuto;
   absl::Duration timeout = absl::Seconds(60);        // of one exchange of a running group
   absl::Duration start_timeout = absl::Minutes(10);  // until all ranks have come and are loaded
 };

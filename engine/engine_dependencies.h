@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "engine/engine.h"
@@ -34,6 +35,11 @@ struct EngineDependencies {
   std::function<std::uint64_t()> draw_seed;           // any thread; empty: random
   EngineObserver* observer = nullptr;                 // may be null; outlives the engine
 };
+
+// Nothing on ranks that do not sample, which have no tokenizer.
+inline std::vector<TokenId> EndTokens(const EngineDependencies& parts) {
+  return parts.tokenizer == nullptr ? std::vector<TokenId>() : parts.tokenizer->end_tokens();
+}
 
 // An engine of the given parts, with its threads running. Of `config` it reads the scheduler's
 // settings, kv.page_size, kv.prefix_cache_bytes and text_workers. REQUIRES: tokenizer and executor

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/accelerated_executor.h"
+#include "engine/device/cpu_features.h"
 #include "engine/device/device.h"
 #include "engine/device/trace.h"
 #include "engine/kv/digest_store.h"
@@ -17,6 +18,7 @@
 #include "engine/model/kv_layout_of.h"
 #include "engine/model/load_model.h"
 #include "engine/page_identity.h"
+#include "engine/parallel/smallest.h"
 #include "engine/parallel_setup.h"
 #include "engine/runtime/model_executor.h"
 #include "engine/selection/policy_registry.h"
@@ -105,24 +107,18 @@ absl::StatusOr<std::int32_t> CountPages(const EngineConfig& config,
 
 // On settings and on pages that every rank has room for.
 absl::Status AgreeOnAll(ProcessGroup& group, PolicyParts& policy, EngineDependencies& parts) {
-  KEYHOLE_RETURN_IF_ERROR(Agree(group, RankIdentity(parts, policy.maps.get())));
-  KEYHOLE_ASSIGN_OR_RETURN(parts.n_pages, Smallest(group, parts.n_pages));
+  const std::string_view processor = CpuLevelName(DetectCpuLevel());
+  KEYHOLE_RETURN_IF_ERROR(Agree(group, RankIdentity(parts, policy.maps.get(), processor)));
+  KEYHOLE_ASSIGN_OR_RETURN(const std::int64_t n_pages, SmallestOf(group, parts.n_pages));
+  parts.n_pages = static_cast<std::int32_t>(n_pages);
   policy.recall_interval = 0;  // no rank has all keys, which its exact scores need
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& config,
-                                                           ModelPlan plan,
-                                                           ProcessGroup* group,
-                                                           EngineDependencies& parts) {
-  parts.chunking = ChunkingOf(config.selection, plan.traits, plan.attention);
-  parts.prefix_rules = PrefixRulesOf(plan.attention, parts.chunking);
-  parts.cache_salt = PageIdentity(config, parts.model, plan.attention, plan.policy);
-  if (config.device.compute == ComputeDevice::kCuda) {
-    return LoadAcceleratedExecutor(config, std::move(plan), parts);
-  }
+absl::StatusOr<std::unique_ptr<StepExecutor>> LoadOnCpu(const EngineConfig& config,
+                                                        ModelPlan plan,
+                                                        ProcessGroup* group,
+                                                        EngineDependencies& parts) {
   const ModelConfig& model_config = plan.source->config();
   const KvLayout layout = KvLayoutOf(plan.shard.config, config.kv.page_size, config.kv.type);
   parts.page_bytes = static_cast<std::int64_t>(layout.page_bytes());
@@ -154,9 +150,22 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& c
   KEYHOLE_ASSIGN_OR_RETURN(auto trace, MakeTrace(config));
   auto executor = std::make_unique<LoadedExecutor>(
       config.threads, std::move(store), std::move(digests), std::move(trace), parts.observer);
-  KEYHOLE_RETURN_IF_ERROR(executor->Load(
-      std::move(model),
-      parts.tokenizer == nullptr ? std::vector<TokenId>() : parts.tokenizer->end_tokens()));
+  KEYHOLE_RETURN_IF_ERROR(executor->Load(std::move(model), EndTokens(parts)));
+  return executor;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StepExecutor>> LoadExecutor(const EngineConfig& config,
+                                                           ModelPlan plan,
+                                                           ProcessGroup* group,
+                                                           EngineDependencies& parts) {
+  parts.chunking = ChunkingOf(config.selection, plan.traits, plan.attention);
+  parts.prefix_rules = PrefixRulesOf(plan.attention, parts.chunking);
+  parts.cache_salt = PageIdentity(config, parts.model, plan.attention, plan.policy);
+  const bool cuda = config.device.compute == ComputeDevice::kCuda;
+  const auto load = cuda ? LoadAcceleratedExecutor : LoadOnCpu;
+  KEYHOLE_ASSIGN_OR_RETURN(auto executor, load(config, std::move(plan), group, parts));
   if (group != nullptr) {
     // Rank 0 opens when all are ready.
     KEYHOLE_RETURN_IF_ERROR(group->Exchange(0).status());

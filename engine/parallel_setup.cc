@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "engine/device/cpu_features.h"
 #include "engine/model/content_hash.h"
 #include "engine/parallel/step_message.h"
 #include "engine/status_macros.h"
@@ -59,8 +58,10 @@ absl::Status CheckPolicy(const PolicyTraits& traits) {
                    "has them: choose a policy with digests"));
 }
 
-// Other instruction sets round otherwise, and what ranks compute alike would drift apart.
-std::string RankIdentity(const EngineDependencies& parts, const DigestMaps* maps) {
+// Where processors round otherwise, what ranks compute alike would drift apart.
+std::string RankIdentity(const EngineDependencies& parts,
+                         const DigestMaps* maps,
+                         std::string_view processor) {
   return absl::StrCat(parts.cache_salt,
                       "\nmax_context=",
                       parts.model.max_context,
@@ -68,8 +69,8 @@ std::string RankIdentity(const EngineDependencies& parts, const DigestMaps* maps
                       HashOf(maps),
                       "\nstep_message=",
                       kStepMessageVersion,
-                      "\ncpu=",
-                      std::string(CpuLevelName(DetectCpuLevel())));
+                      "\nprocessor=",
+                      std::string(processor));
 }
 
 absl::Status Agree(ProcessGroup& group, const std::string& identity) {
@@ -93,11 +94,6 @@ absl::Status Agree(ProcessGroup& group, const std::string& identity) {
     return absl::InvalidArgumentError(text);
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<std::int32_t> Smallest(ProcessGroup& group, std::int32_t own) {
-  KEYHOLE_ASSIGN_OR_RETURN(const std::vector<std::int64_t> all, group.Exchange(own));
-  return static_cast<std::int32_t>(*std::ranges::min_element(all));
 }
 
 }  // namespace keyhole

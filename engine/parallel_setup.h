@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "engine/engine_config.h"
@@ -23,14 +24,14 @@ absl::Status LetRootGoFirst(ProcessGroup* group, bool before);
 // Errors: INVALID_ARGUMENT for a policy that reads whole keys of all heads, which no rank has.
 absl::Status CheckPolicy(const PolicyTraits& traits);
 
-// All that must be the same on every rank, for Agree. `maps` may be null.
-std::string RankIdentity(const EngineDependencies& parts, const DigestMaps* maps);
+// All that must be the same on every rank, for Agree. `maps` may be null; `processor` tells those
+// apart that round otherwise.
+std::string RankIdentity(const EngineDependencies& parts,
+                         const DigestMaps* maps,
+                         std::string_view processor);
 
 // `identity`: one line, name=value, for each thing that results depend on. Errors:
 // INVALID_ARGUMENT, on every rank, with the rank and the line that differ from rank 0's.
 absl::Status Agree(ProcessGroup& group, const std::string& identity);
-
-// The smallest of all ranks' numbers: pages that every rank has room for.
-absl::StatusOr<std::int32_t> Smallest(ProcessGroup& group, std::int32_t own);
 
 }  // namespace keyhole

@@ -201,6 +201,16 @@ void AddTensorParallelFlags(CLI::App* app, TensorParallelSettings* settings, Raw
                   settings->address,
                   "HOST:PORT of rank 0 for the others; nobody else must reach it")
       ->group(kGroup);
+  app->add_option(
+         "--tensor-parallel-backend",
+         settings->backend,
+         "What carries tensors: nccl between GPUs of which each process sees its own, gloo "
+         "by TCP, or auto: nccl with --device cuda")
+      ->transform(OneOf<RankBackend>({{"auto", RankBackend::kAuto},
+                                      {"gloo", RankBackend::kGloo},
+                                      {"nccl", RankBackend::kNccl}}))
+      ->default_str("auto")
+      ->group(kGroup);
   app->add_option("--tensor-parallel-timeout",
                   raw->tensor_parallel_timeout,
                   "Seconds after which a rank that does not answer counts as dead")

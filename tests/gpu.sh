@@ -8,8 +8,9 @@
 # anything failed, a missing GPU included.
 set -euo pipefail
 
-PROGRAMS=(tests/gpu/gpu_ops_test tests/gpu/gpu_model_test tests/bench/gpu/gpu_kernels_bench tests/bench/gpu/gpu_decode_bench)
-PIECES=(tests model-tests sanitizer-memory sanitizer-races sanitizer-model-memory sanitizer-model-races bench-kernels bench-decode-host bench-decode-auto bench-full-attention
+PROGRAMS=(tests/gpu/gpu_ops_test tests/gpu/gpu_model_test tests/integration/tensor_parallel/gpu_ranks_test
+  tests/bench/gpu/gpu_kernels_bench tests/bench/gpu/gpu_decode_bench)
+PIECES=(tests model-tests rank-tests sanitizer-memory sanitizer-races sanitizer-model-memory sanitizer-model-races bench-kernels bench-decode-host bench-decode-auto bench-full-attention
   bench-capacity)
 LIMIT_MIB=60
 SECONDS_A_PIECE=590
@@ -30,7 +31,7 @@ bundle() {
   ldd "$to"/bin/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u | while read -r library; do
     case $(basename "$library") in
       libc.so* | libm.so* | libdl.so* | librt.so* | libpthread.so* | libutil.so* | libcuda*.so* | ld-linux*) ;;
-      libtorch* | libc10* | libgomp* | libcublas* | libcupti*) ;;  # of the wheels there
+      libtorch* | libc10* | libgomp* | libcublas* | libcupti* | libnccl*) ;;  # of the wheels there
       *) strip -o "$to/lib/$(basename "$library")" "$library" ;;
     esac
   done
@@ -47,7 +48,7 @@ library_path() {
   local wheels
   wheels=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null || true)
   wheels=${wheels:-/nonexistent}
-  echo "$HERE/lib:$wheels/torch/lib:/usr/local/cuda/lib64:$wheels/nvidia/cu13/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+  echo "$HERE/lib:$wheels/torch/lib:/usr/local/cuda/lib64:$wheels/nvidia/cu13/lib:$wheels/nvidia/nccl/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 }
 
 # result PIECE STATUS SECONDS [FIELDS]
@@ -110,6 +111,7 @@ run_piece() {
     sanitizer-model-memory) sanitizer "$1" gpu_model_test "$SANITIZED_MODEL" memcheck ;;
     sanitizer-model-races) sanitizer "$1" gpu_model_test "$SANITIZED_MODEL" racecheck ;;
     model-tests) gtest model-tests bin/gpu_model_test ;;
+    rank-tests) gtest rank-tests bin/gpu_ranks_test ;;
     bench-kernels) bench "$1" bin/gpu_kernels_bench ;;
     bench-decode-host) bench "$1" bin/gpu_decode_bench host ;;
     bench-decode-auto) bench "$1" bin/gpu_decode_bench auto ;;

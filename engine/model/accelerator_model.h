@@ -13,6 +13,7 @@
 #include "engine/kv/residency.h"
 #include "engine/kv/row_fetcher.h"
 #include "engine/model/weight_source.h"
+#include "engine/parallel/device_collectives.h"
 #include "engine/selection/policy_parts.h"
 #include "engine/selection/selection_policy.h"
 
@@ -30,7 +31,8 @@ struct AcceleratorSettings {
   Residency residency = Residency::kAuto;
   AttentionSettings attention = {};  // its chunk_size is the scheduler's
   PolicyTraits policy = {};
-  PolicyParts selection = {};  // store, rope and digests are not read
+  PolicyParts selection = {};          // store, rope and digests are not read
+  DeviceCollectives* ranks = nullptr;  // null with one rank; outlives the model
 };
 
 // Pages of KV rows, and what moved since the start, for metrics.
@@ -51,10 +53,11 @@ class AcceleratorModel {
  public:
   virtual ~AcceleratorModel() = default;
 
-  // As Model::Forward. Logits [n_logit_rows, vocab_size] in host memory, valid until the next call.
-  // Errors: those of copies that failed twice; RESOURCE_EXHAUSTED where the device is short of
-  // memory. A step that fails leaves no row of it behind, and later ones run, but for an error that
-  // destroyed the device's context (IsSticky).
+  // As Model::Forward. Logits [n_logit_rows, vocab_size] in host memory, valid until the next call;
+  // none on ranks that do not sample. Errors: those of copies that failed twice; RESOURCE_EXHAUSTED
+  // where the device is short of memory. A step that fails leaves no row of it behind, and later
+  // ones run, but for an error that destroyed the device's context (IsSticky). With several ranks
+  // nothing is tried twice, since the others do not wait; UNAVAILABLE where one has gone.
   virtual absl::StatusOr<std::span<const float>> Forward(const ModelInput& input,
                                                          StepResult& result) = 0;
 
@@ -74,9 +77,10 @@ class AcceleratorModel {
 // CUDA and on a machine without a GPU; UNIMPLEMENTED for a policy that scores no digests.
 absl::Status CheckAccelerator(const PolicyTraits& policy);
 
-// Blocks until all weights are on the device; `source` is not needed after that. Errors: those of
-// CheckAccelerator, of WeightSource::Get and of PlanResidency; RESOURCE_EXHAUSTED where device or
-// host have too little memory.
+// Blocks until all weights are on the device; `source` is not needed after that. Ranks agree on
+// what all of them have room for. Errors: those of CheckAccelerator, of ShardModel, of
+// WeightSource::Get and of PlanResidency; RESOURCE_EXHAUSTED where device or host have too little
+// memory.
 absl::StatusOr<std::unique_ptr<AcceleratorModel>> LoadAcceleratorModel(
     const WeightSource& source, const AcceleratorSettings& settings);
 

@@ -19,6 +19,10 @@ std::int64_t FfnUnit(std::int64_t ffn_size, std::int64_t n_ranks) {
 
 }  // namespace
 
+std::int64_t VocabWidth(std::int64_t vocab_size, std::int32_t n_ranks) {
+  return (vocab_size + n_ranks - 1) / n_ranks;
+}
+
 absl::StatusOr<ModelShard> ShardModel(const ModelConfig& whole, const Shard& shard) {
   if (whole.n_kv_heads % shard.size != 0) {
     return absl::InvalidArgumentError(
@@ -28,8 +32,9 @@ absl::StatusOr<ModelShard> ShardModel(const ModelConfig& whole, const Shard& sha
   }
   // Of every rank, so that all refuse.
   const std::int64_t unit = FfnUnit(whole.ffn_size, shard.size);
-  if (!shard.whole() &&
-      ((whole.ffn_size + unit - 1) / unit < shard.size || whole.vocab_size < shard.size)) {
+  const std::int64_t width = VocabWidth(whole.vocab_size, shard.size);
+  if (!shard.whole() && ((whole.ffn_size + unit - 1) / unit < shard.size ||
+                         (whole.vocab_size + width - 1) / width < shard.size)) {
     return absl::InvalidArgumentError(
         fmt::format("tensor_parallel.size {} is too many for an FFN of {} and a vocabulary of {}",
                     shard.size,
@@ -41,7 +46,7 @@ absl::StatusOr<ModelShard> ShardModel(const ModelConfig& whole, const Shard& sha
   part.kv_heads = Split(whole.n_kv_heads, 1, shard);
   part.heads = part.kv_heads * whole.group();
   part.ffn = Split(whole.ffn_size, unit, shard);
-  part.vocab = Split(whole.vocab_size, 1, shard);
+  part.vocab = Split(whole.vocab_size, width, shard);
   part.config = whole;
   part.config.n_heads = part.heads.size;
   part.config.n_kv_heads = part.kv_heads.size;

@@ -15,8 +15,11 @@ struct ModelShard {
   ShardRange heads;
   ShardRange kv_heads;
   ShardRange ffn;
-  ShardRange vocab;  // rows of the output matrix
+  ShardRange vocab;  // rows of the output matrix: VocabWidth, of the last rank the rest
 };
+
+// Rows of the output matrix that a rank holds.
+std::int64_t VocabWidth(std::int64_t vocab_size, std::int32_t n_ranks);
 
 // Errors: INVALID_ARGUMENT where the KV heads do not divide among the ranks, or a rank would get
 // nothing of the FFN or the vocabulary.

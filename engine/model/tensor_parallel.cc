@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 
 #include "engine/device/trace.h"
+#include "engine/model/model_shard.h"
 #include "engine/parallel/tensor_room.h"
 
 namespace keyhole {
@@ -47,8 +48,8 @@ void TensorParallel::GatherLogits(Device& device, const at::Tensor& own, at::Ten
   const TraceSpan span(device.trace(), "gather_logits");
   const std::int64_t n = own.size(0);
   const std::int32_t n_ranks = group_->shard().size;
-  // Parts differ by one row where the vocabulary does not divide, and collectives want one shape.
-  const std::int64_t width = (whole_.vocab_size + n_ranks - 1) / n_ranks;
+  // The last part may be smaller, and collectives want one shape.
+  const std::int64_t width = VocabWidth(whole_.vocab_size, n_ranks);
   at::Tensor sent = own;
   if (own.size(1) != width) {
     sent = at::empty({n, width}, at::kFloat);
@@ -58,7 +59,7 @@ void TensorParallel::GatherLogits(Device& device, const at::Tensor& own, at::Ten
   const at::Tensor parts = group_->Gather(sent);
   if (!is_root()) return;
   for (std::int32_t rank = 0; rank < n_ranks; ++rank) {
-    const ShardRange part = Split(whole_.vocab_size, 1, {rank, n_ranks});
+    const ShardRange part = Split(whole_.vocab_size, width, {rank, n_ranks});
     logits.narrow(1, part.begin, part.size).copy_(parts.select(0, rank).narrow(1, 0, part.size));
   }
 }

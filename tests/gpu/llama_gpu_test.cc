@@ -45,10 +45,11 @@ class LlamaGpuTest : public GpuTest {
     const std::size_t row = 2 * config.kv_size() * 4 * static_cast<std::size_t>(config.n_layers);
     const std::size_t pages = residency == Residency::kDevice ? kPages : 24;
     model_.reset();
-    weights_ = cuda::DeviceWeights::Load(stream(), *source_, config.n_layers).value();
+    const ModelShard whole = ShardModel(config, {}).value();
+    weights_ = cuda::DeviceWeights::Load(stream(), *source_, whole, config.n_layers).value();
     absl::StatusOr<std::unique_ptr<cuda::DeviceModel>> model = cuda::DeviceModel::Create(
         stream(),
-        config,
+        whole,
         *weights_,
         &maps_,
         *rope_,
@@ -214,7 +215,7 @@ TEST_F(LlamaGpuTest, ResidenciesAgreeBitForBit) {
 TEST_F(LlamaGpuTest, LayersMayBeCopies) {
   Make("tiny");
   const absl::StatusOr<cuda::DeviceWeights> weights =
-      cuda::DeviceWeights::Load(stream(), *source_, 5);
+      cuda::DeviceWeights::Load(stream(), *source_, ShardModel(source_->config(), {}).value(), 5);
   ASSERT_TRUE(weights.ok());
   ASSERT_EQ(weights->layers().size(), 5);
   const std::size_t n = 64 * 4 * 16;

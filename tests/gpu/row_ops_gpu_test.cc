@@ -1,9 +1,11 @@
 #include <cmath>
+#include <numeric>
 #include <random>
 
 #include "engine/ops/cpu/row_ops_cpu.h"
 #include "engine/ops/cuda/kernels/bf16.h"
 #include "engine/ops/cuda/linear.h"
+#include "engine/ops/cuda/rank_ops.h"
 #include "engine/ops/cuda/row_ops.h"
 #include "engine/ops/cuda/sampling.h"
 #include "engine/ops/half_float.h"
@@ -101,6 +103,53 @@ TEST_F(RowOpsGpuTest, LookedUpRowsAreTheTables) {
       ASSERT_EQ(got[i], bf16 ? RoundTo(KvType::kBF16, x) : x);
     }
   }
+}
+
+TEST_F(RowOpsGpuTest, PartsOfRanksAreJoinedByColumns) {
+  constexpr std::int64_t kRows = 5;
+  for (const std::int64_t n_cols : {111, 100, 75}) {  // of 3 parts of 37 columns
+    const std::int64_t part_size = kRows * 37 + 9;
+    const std::vector<float> parts = Random(3 * part_size);
+    auto* out = Take<float>(kRows * n_cols);
+    cuda::JoinColumns(stream(),
+                      {.parts = ToDevice(parts),
+                       .out = out,
+                       .part_size = part_size,
+                       .n_rows = kRows,
+                       .width = 37,
+                       .n_cols = n_cols});
+    const std::vector<float> got = FromDevice(out, kRows * n_cols);
+    for (std::int64_t i = 0; i < kRows * n_cols; ++i) {
+      const std::int64_t col = i % n_cols;
+      ASSERT_EQ(got[i], parts[col / 37 * part_size + i / n_cols * 37 + col % 37]) << i;
+    }
+  }
+  EXPECT_THROW(cuda::JoinColumns(stream(), {.n_rows = 1, .width = 1, .n_cols = 1}),
+               std::logic_error);
+}
+
+TEST_F(RowOpsGpuTest, HashesTellRowsPlacesAndLayersApart) {
+  const auto hash = [&](const std::vector<std::int32_t>& rows,
+                        const std::vector<std::int32_t>& layers) {
+    auto* sum = ToDevice(std::vector<std::uint64_t>(1));
+    for (const std::int32_t layer : layers) {
+      const cuda::HashRowsArgs args = {
+          ToDevice(rows), sum, static_cast<std::int32_t>(rows.size()), layer};
+      cuda::CheckLaunch(cuda::LaunchHashRows(args, stream().handle()), "HashRows");
+    }
+    return FromDevice(sum, 1)[0];
+  };
+  std::vector<std::int32_t> rows(1000);
+  std::iota(rows.begin(), rows.end(), 5);
+  std::uint64_t expected = 0;
+  for (std::int32_t i = 0; i < 1000; ++i) {
+    expected += cuda::RowHash(2, i, rows[i]) + cuda::RowHash(7, i, rows[i]);
+  }
+  EXPECT_EQ(hash(rows, {2, 7}), expected);
+  EXPECT_EQ(hash(rows, {7, 2}), expected);
+  EXPECT_NE(hash(rows, {2, 6}), expected);
+  std::swap(rows[10], rows[500]);
+  EXPECT_NE(hash(rows, {2, 7}), expected);
 }
 
 TEST_F(RowOpsGpuTest, ProductsAreThoseInF64) {

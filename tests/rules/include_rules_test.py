@@ -23,7 +23,7 @@ ALLOWED = {
     "engine/sampling": {"device", "request"},
     "engine/tokenizer": {"request"},
     "engine/attention": {"batch", "device", "kv", "ops", "selection", "model_config"},
-    "engine/parallel": {"batch", "request", "kv", "engine_config"},
+    "engine/parallel": {"batch", "device", "request", "kv", "engine_config"},
     "engine/model": {
         "attention", "batch", "device", "kv", "ops", "parallel", "selection", "tokenizer", "engine_config",
     },

@@ -78,6 +78,7 @@ DeviceAttention::DeviceAttention(const DeviceAttentionShape& shape,
                               {.capacity = settings.sizes.local + settings.distances.chunk_size,
                                .n_sequences = shape.n_sequences}));
   }
+  if (split()) hash_ = ValueOrThrow(DeviceBuffer::Allocate(*parts.stream, sizeof(std::uint64_t)));
   if (parts.kv->plan().spills) {
     read_ = ValueOrThrow(PinnedBuffer::Allocate(hot_.read_words() * sizeof(std::int32_t)));
     read_copied_ = ValueOrThrow(Event::Create());
@@ -106,6 +107,7 @@ absl::Status DeviceAttention::Begin(const ModelInput& input,
   }
   KEYHOLE_RETURN_IF_ERROR(Hold());
   UploadPageTables();
+  ThrowIfFailed(FillAsync(*parts_.stream, hash_.data(), 0, hash_.size()));
   arguments_ = {};
   PlanRotations(input, projections);
   PlanAppends(projections);
@@ -209,9 +211,8 @@ void DeviceAttention::UploadPageTables() {
 
 void DeviceAttention::CountRows(StepResult& result) const {
   for (std::int32_t layer = 0; layer < layout_.n_layers; ++layer) {
-    const bool selects = parts_.maps != nullptr && parts_.maps->layer(layer).slot >= 0;
     for (const SliceRows& rows : slices_) {
-      if (rows.choice == Choice::kScored && !selects) continue;
+      if (rows.choice == Choice::kScored && !selects(layer)) continue;
       result.sequences[rows.index].selected_rows += rows.n_chosen;
     }
   }
@@ -264,6 +265,7 @@ void DeviceAttention::PlanRotations(const ModelInput& input, const DeviceProject
 void DeviceAttention::PlanAppends(const DeviceProjections& projections) {
   const float* keys = rectified() ? projections.k : rotated_.keys;
   const auto row = static_cast<std::int64_t>(layout_.kv_size());
+  const std::int64_t all_row = std::int64_t{shape_.all_kv_heads} * head_dim();
   std::vector<AppendKvParams> rows;
   std::vector<AppendDigestsParams> codes;
   for (std::size_t i = 0; i < slices_.size(); ++i) {
@@ -279,13 +281,13 @@ void DeviceAttention::PlanAppends(const DeviceProjections& projections) {
                      .pages = tables_[i].pages,
                      .first = slice.kv_len,
                      .n_tokens = slice.q_len,
-                     .keys = projections.k + slice.q_begin * row});
+                     .keys = projections.all_k + slice.q_begin * all_row});
   }
   arguments_.append = PlanAppendKv(rows, memory_.append);
   if (parts_.maps == nullptr) return;
   // Any map: each layer's own is put in its place.
   arguments_.digests = PlanAppendDigests(
-      {.map = projections.k, .in_dim = parts_.maps->in_dim()}, codes, memory_.digests);
+      {.map = projections.all_k, .in_dim = parts_.maps->in_dim()}, codes, memory_.digests);
   arguments_.digests.map = nullptr;
 }
 
@@ -303,6 +305,11 @@ void DeviceAttention::PlaceRows() {
   Block block = memory_.rows.Reserve(2 * Block::Bytes(room, sizeof(std::int32_t)));
   auto* chosen = block.Cut<std::int32_t>(room);
   auto* places = block.Cut<std::int32_t>(room);
+  if (split()) {
+    arguments_.hash = {.rows = chosen,
+                       .hash = hash_.data<std::uint64_t>(),
+                       .n = static_cast<std::int32_t>(n_chosen - known.size())};
+  }
   for (std::size_t i = 0; i < slices_.size(); ++i) {
     const std::int32_t n = slices_[i].n_chosen;
     Tables& tables = tables_[i];
@@ -327,7 +334,7 @@ DeviceAttention::Probes DeviceAttention::ProbesOf(const SliceRows& rows) const {
 }
 
 std::int32_t DeviceAttention::QueriesPerProbe() const {
-  return parts_.maps->form() == DigestForm::kConcatenated ? 1 : shape_.n_heads;
+  return parts_.maps->form() == DigestForm::kConcatenated ? 1 : shape_.all_heads;
 }
 
 struct DeviceAttention::Selecting {
@@ -349,8 +356,8 @@ void DeviceAttention::AddSelecting(std::size_t i,
   auto* scales = scratch.Cut<float>(n);
   auto* scores = scratch.Cut<float>(n_middle);
   auto* pooled = scratch.Cut<float>(n_middle);
-  const std::int64_t q_size = std::int64_t{shape_.n_heads} * head_dim();
-  selecting.compress.push_back({.queries = projections.q + rows.slice->q_begin * q_size,
+  const std::int64_t q_size = std::int64_t{shape_.all_heads} * head_dim();
+  selecting.compress.push_back({.queries = projections.all_q + rows.slice->q_begin * q_size,
                                 .q_len = rows.slice->q_len,
                                 .span = probes.span,
                                 .codes = codes,
@@ -385,12 +392,12 @@ void DeviceAttention::PlanSelection(const DeviceProjections& projections) {
     if (slices_[i].choice == Choice::kScored) AddSelecting(i, projections, scratch, selecting);
   }
   const std::int64_t distance = std::int64_t{shape_.selection.query_distance} * (head_dim() / 2);
-  const QueryMap map = {.map = projections.q,  // any: each layer's own is put in its place
+  const QueryMap map = {.map = projections.all_q,  // any: each layer's own is put in its place
                         .n_groups = parts_.maps->n_groups(),
                         .rank = parts_.maps->rank(),
                         .in_dim = parts_.maps->in_dim(),
                         .n_queries = QueriesPerProbe(),
-                        .n_heads = shape_.n_heads,
+                        .n_heads = shape_.all_heads,
                         .head_dim = head_dim(),
                         .distance = {parts_.rope.cos + distance,
                                      parts_.rope.sin + distance,

@@ -23,8 +23,10 @@ namespace keyhole::cuda {
 
 struct DeviceAttentionShape {
   std::int32_t n_heads = 0;
-  std::int32_t n_pages = 0;      // of the host
-  std::int32_t n_sequences = 0;  // that may run at once
+  std::int32_t all_heads = 0;     // of all ranks, which selection looks at
+  std::int32_t all_kv_heads = 0;  // the same
+  std::int32_t n_pages = 0;       // of the host
+  std::int32_t n_sequences = 0;   // that may run at once
   AttentionSettings settings = {};
   DeviceSelection selection = {};
 };
@@ -45,6 +47,10 @@ struct DeviceProjections {
   const float* k = nullptr;  // [n_tokens, n_kv_heads, head_dim], un-rotated
   const float* v = nullptr;  // [n_tokens, n_kv_heads, head_dim]
   float* out = nullptr;      // [n_tokens, n_heads * head_dim]
+
+  // Of all ranks' heads; with one rank, q and k.
+  const float* all_q = nullptr;  // [n_tokens, all_heads, head_dim]
+  const float* all_k = nullptr;  // [n_tokens, all_kv_heads, head_dim]
 };
 
 // As SelectiveAttention over policies that score digests, all digests in full; attention within the
@@ -70,6 +76,16 @@ class DeviceAttention {
 
   // What QueueLayer's launches depend on. Equal arguments: a captured step may be launched again.
   const StepArguments& arguments() const { return arguments_; }
+
+  // Whether the layer chooses rows and reads all_k, and whether this step scores, with all_q.
+  bool selects(std::int32_t layer) const {
+    return parts_.maps != nullptr && parts_.maps->layer(layer).slot >= 0;
+  }
+  bool scores() const { return arguments_.top_k.n_sequences > 0; }
+
+  // Device memory: of the rows that the step has chosen in all layers, where ranks compare them
+  // (all_heads is not n_heads); else null.
+  const std::uint64_t* selection_hash() const { return hash_.data<std::uint64_t>(); }
 
   // Queues kernels and does nothing else, so that it can be captured.
   void QueueLayer(std::int32_t layer) const {
@@ -122,6 +138,7 @@ class DeviceAttention {
   void PlanWindows();
   void PlanReading(bool selects, const DeviceProjections& projections);
   void Release(bool ran);
+  bool split() const { return shape_.all_heads != shape_.n_heads; }
   bool rectified() const { return shape_.settings.positions == PositionMode::kRectified; }
   float SoftmaxScale() const;
   std::int32_t head_dim() const { return layout_.head_dim; }
@@ -130,6 +147,7 @@ class DeviceAttention {
   DeviceAttentionParts parts_;
   KvLayout layout_;
   HotRowMemory hot_;
+  DeviceBuffer hash_;                     // one number
   std::optional<DeviceWindows> windows_;  // rectified positions only
   PinnedBuffer read_;                     // what the last step read
   std::optional<Event> read_copied_;      // unset where every page is on the device

@@ -50,6 +50,9 @@ void StepArguments::Queue(std::int32_t layer,
     CheckLaunch(LaunchScoreRows(score_here, stream.handle()), "cuda ScoreRows");
     CheckLaunch(LaunchMaxPool(pool, stream.handle()), "cuda MaxPool");
     CheckLaunch(LaunchTopK(top_k, stream.handle()), "cuda TopK");
+    HashRowsArgs hash_here = hash;
+    hash_here.layer = layer;
+    CheckLaunch(LaunchHashRows(hash_here, stream.handle()), "cuda HashRows");
     AppendDigestsArgs digests_here = digests;
     digests_here.slot = map->slot;
     digests_here.map = map->key;

@@ -12,6 +12,7 @@
 #include "engine/ops/cuda/attend_rows.h"
 #include "engine/ops/cuda/compress_queries.h"
 #include "engine/ops/cuda/max_pool.h"
+#include "engine/ops/cuda/rank_ops.h"
 #include "engine/ops/cuda/resolve_rows.h"
 #include "engine/ops/cuda/rotate_keys.h"
 #include "engine/ops/cuda/row_ops.h"
@@ -30,6 +31,7 @@ struct StepArguments {
   ScoreRowsArgs score;
   MaxPoolArgs pool;
   TopKArgs top_k;
+  HashRowsArgs hash;      // of the rows of a layer; n is 0 with one rank
   RotateKeysArgs window;  // rectified positions only
   // Of layers that select, and of those that do not.
   struct Reading {

@@ -11,6 +11,7 @@
 #include "engine/model/cuda/accelerator_memory.h"
 #include "engine/model/cuda/device_model.h"
 #include "engine/model/kv_layout_of.h"
+#include "engine/model/model_shard.h"
 #include "engine/model/rope_table.h"
 #include "engine/status_macros.h"
 
@@ -42,19 +43,23 @@ std::size_t DigestPageBytes(const DigestMaps* maps, std::int32_t page_size) {
 
 class AcceleratedLlama final : public AcceleratorModel {
  public:
-  AcceleratedLlama(Stream stream, cuda::DeviceWeights weights)
-      : stream_(std::move(stream)), weights_(std::move(weights)) {}
+  AcceleratedLlama(Stream stream, cuda::DeviceWeights weights, DeviceCollectives* ranks)
+      : stream_(std::move(stream)), weights_(std::move(weights)), ranks_(ranks) {}
 
-  absl::Status Make(const ModelConfig& config, const AcceleratorSettings& settings) {
+  absl::Status Make(const ModelConfig& whole,
+                    const ModelShard& shard,
+                    const AcceleratorSettings& settings) {
+    const ModelConfig& config = shard.config;
     const DigestMaps* maps = settings.selection.maps.get();
     const KvLayout layout = KvLayoutOf(config, settings.page_size, settings.kv);
     const std::size_t digest_bytes = DigestPageBytes(maps, settings.page_size);
     KEYHOLE_ASSIGN_OR_RETURN(const GpuInfo gpu, OpenGpu(0));
-    const std::size_t step_bytes = cuda::StepBytes(config, layout, settings);
+    const std::size_t step_bytes = cuda::StepBytes(shard, layout, settings);
     KEYHOLE_ASSIGN_OR_RETURN(
-        const cuda::AcceleratorMemory memory,
+        cuda::AcceleratorMemory memory,
         cuda::ShareMemory(
             layout, digest_bytes, gpu.free_bytes - std::min(gpu.free_bytes, step_bytes), settings));
+    if (ranks_ != nullptr) KEYHOLE_RETURN_IF_ERROR(AgreeOn(memory));
     cuda::DeviceModelSettings made;
     made.kv = settings.kv;
     made.page_size = settings.page_size;
@@ -64,9 +69,10 @@ class AcceleratedLlama final : public AcceleratorModel {
     made.device_bytes = memory.device_bytes;
     made.attention = settings.attention;
     made.selection = SelectionOf(settings);
-    const RopeTable rope(config, settings.rope_positions);
-    KEYHOLE_ASSIGN_OR_RETURN(
-        model_, cuda::DeviceModel::Create(stream_, config, weights_, maps, rope, made));
+    made.ranks = ranks_;
+    const RopeTable rope(whole, settings.rope_positions);
+    KEYHOLE_ASSIGN_OR_RETURN(model_,
+                             cuda::DeviceModel::Create(stream_, shard, weights_, maps, rope, made));
     const ResidencyPlan& plan = model_->kv().plan();
     pages_.n_pages = memory.n_pages;
     pages_.page_bytes = static_cast<std::int64_t>(layout.page_bytes() + digest_bytes);
@@ -81,7 +87,8 @@ class AcceleratedLlama final : public AcceleratorModel {
     ForgetDiscarded();
     absl::StatusOr<cuda::DeviceOutputs> outputs = RunOnce(input, result);
     // A copy may fail once, and a step that failed may be run again.
-    if (outputs.status().code() == absl::StatusCode::kInternal && !IsSticky(outputs.status())) {
+    if (ranks_ == nullptr && outputs.status().code() == absl::StatusCode::kInternal &&
+        !IsSticky(outputs.status())) {
       for (SequenceResult& sequence : result.sequences) sequence.selected_rows = 0;
       outputs = RunOnce(input, result);
     }
@@ -109,7 +116,21 @@ class AcceleratedLlama final : public AcceleratorModel {
 
  private:
   absl::StatusOr<cuda::DeviceOutputs> RunOnce(const ModelInput& input, StepResult& result) {
-    return model_->llama().Forward(input, cuda::DeviceLlama::Want::kLogits, result);
+    const bool samples = ranks_ == nullptr || ranks_->shard().is_root();
+    return model_->llama().Forward(
+        input,
+        samples ? cuda::DeviceLlama::Want::kLogits : cuda::DeviceLlama::Want::kTokens,
+        result);
+  }
+
+  // What all ranks have room for: they must hold and refuse the same.
+  absl::Status AgreeOn(cuda::AcceleratorMemory& memory) const {
+    KEYHOLE_ASSIGN_OR_RETURN(const std::int64_t n_pages, ranks_->Smallest(memory.n_pages));
+    KEYHOLE_ASSIGN_OR_RETURN(const std::int64_t bytes,
+                             ranks_->Smallest(static_cast<std::int64_t>(memory.device_bytes)));
+    memory.n_pages = static_cast<std::int32_t>(n_pages);
+    memory.device_bytes = static_cast<std::size_t>(bytes);
+    return absl::OkStatus();
   }
 
   void ForgetDiscarded() {
@@ -134,6 +155,7 @@ class AcceleratedLlama final : public AcceleratorModel {
 
   Stream stream_;
   cuda::DeviceWeights weights_;
+  DeviceCollectives* ranks_;
   std::unique_ptr<cuda::DeviceModel> model_;
 
   mutable std::mutex mutex_;  // guards what follows
@@ -155,11 +177,16 @@ absl::Status CheckAccelerator(const PolicyTraits& policy) {
 absl::StatusOr<std::unique_ptr<AcceleratorModel>> LoadAcceleratorModel(
     const WeightSource& source, const AcceleratorSettings& settings) {
   KEYHOLE_RETURN_IF_ERROR(CheckAccelerator(settings.policy));
+  const ModelConfig& config = source.config();
+  KEYHOLE_ASSIGN_OR_RETURN(
+      const ModelShard shard,
+      ShardModel(config, settings.ranks == nullptr ? Shard() : settings.ranks->shard()));
   KEYHOLE_ASSIGN_OR_RETURN(Stream stream, Stream::Create());
   KEYHOLE_ASSIGN_OR_RETURN(cuda::DeviceWeights weights,
-                           cuda::DeviceWeights::Load(stream, source, source.config().n_layers));
-  auto model = std::make_unique<AcceleratedLlama>(std::move(stream), std::move(weights));
-  KEYHOLE_RETURN_IF_ERROR(model->Make(source.config(), settings));
+                           cuda::DeviceWeights::Load(stream, source, shard, config.n_layers));
+  auto model =
+      std::make_unique<AcceleratedLlama>(std::move(stream), std::move(weights), settings.ranks);
+  KEYHOLE_RETURN_IF_ERROR(model->Make(config, shard, settings));
   return model;
 }
 

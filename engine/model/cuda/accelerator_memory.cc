@@ -18,12 +18,13 @@ std::size_t Less(std::size_t from, std::size_t what) { return from - std::min(fr
 
 }  // namespace
 
-std::size_t StepBytes(const ModelConfig& config,
+std::size_t StepBytes(const ModelShard& shard,
                       const KvLayout& layout,
                       const AcceleratorSettings& settings) {
+  const ModelConfig& config = shard.config;
   const std::int32_t chunk = settings.attention.distances.chunk_size;
   const std::int64_t n_rows = std::int64_t{chunk} + settings.max_running;
-  std::size_t bytes = DeviceActivationMemory::Bytes(config, n_rows, settings.max_logits);
+  std::size_t bytes = DeviceActivationMemory::Bytes(shard, n_rows, settings.max_logits);
   // Queries turned to three distances, and keys.
   bytes += 4 * static_cast<std::size_t>(n_rows) * config.q_size() * sizeof(float);
   // Scores of every row of a sequence, pooled ones, and those that may be chosen with their rows.

@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "engine/kv/kv_layout.h"
 #include "engine/model/accelerator_model.h"
-#include "engine/model/model_config.h"
+#include "engine/model/model_shard.h"
 
 namespace keyhole::cuda {
 
@@ -17,7 +17,7 @@ struct AcceleratorMemory {
 };
 
 // What a step needs beside rows and digests: activations, windows, scratch.
-std::size_t StepBytes(const ModelConfig& config,
+std::size_t StepBytes(const ModelShard& shard,
                       const KvLayout& layout,
                       const AcceleratorSettings& settings);
 

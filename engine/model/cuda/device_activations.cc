@@ -30,16 +30,21 @@ class Cutter {
   std::size_t bytes_ = 0;
 };
 
-std::size_t CutAll(const ModelConfig& config,
+std::size_t CutAll(const ModelShard& shard,
                    std::int64_t n,
                    std::int64_t n_logits,
                    std::byte* base,
                    DeviceActivations& rows) {
+  const ModelConfig& config = shard.config;
   Cutter cutter(base);
   cutter.Cut(rows.hidden, n * config.hidden_size);
   cutter.Cut(rows.normed, std::max(n, n_logits) * config.hidden_size);
-  cutter.Cut(rows.q, n * config.q_size());
-  cutter.Cut(rows.k, n * config.kv_size());
+  if (shard.shard.whole()) {
+    cutter.Cut(rows.q, n * config.q_size());
+    cutter.Cut(rows.k, n * config.kv_size());
+  } else {
+    cutter.Cut(rows.q, n * (config.q_size() + config.kv_size()));
+  }
   cutter.Cut(rows.v, n * config.kv_size());
   cutter.Cut(rows.attended, n * config.q_size());
   cutter.Cut(rows.rounded, n * config.q_size());
@@ -48,30 +53,44 @@ std::size_t CutAll(const ModelConfig& config,
   cutter.Cut(rows.last, n_logits * config.hidden_size);
   cutter.Cut(rows.logits, n_logits * config.vocab_size);
   cutter.Cut(rows.tokens, n_logits);
+  if (shard.shard.whole()) return cutter.bytes();
+  const std::int64_t n_ranks = shard.shard.size;
+  const std::int64_t width = VocabWidth(config.vocab_size, shard.shard.size);
+  cutter.Cut(rows.partial, n * config.hidden_size);
+  cutter.Cut(rows.gathered,
+             n_ranks * std::max(n * (config.q_size() + config.kv_size()), n_logits * width));
+  cutter.Cut(rows.all_q, n_ranks * n * config.q_size());
+  cutter.Cut(rows.all_k, n_ranks * n * config.kv_size());
+  cutter.Cut(rows.part_logits, n_logits * width);
   return cutter.bytes();
 }
 
 }  // namespace
 
-std::size_t DeviceActivationMemory::Bytes(const ModelConfig& config,
+std::size_t DeviceActivationMemory::Bytes(const ModelShard& shard,
                                           std::int64_t n,
                                           std::int64_t n_logits) {
   DeviceActivations rows;
-  return CutAll(config, Ceil(n), Ceil(n_logits), nullptr, rows);
+  return CutAll(shard, Ceil(n), Ceil(n_logits), nullptr, rows);
 }
 
 DeviceActivations DeviceActivationMemory::Rows(std::int64_t n, std::int64_t n_logits) {
-  if (n <= n_rows_ && n_logits <= n_logits_) return rows_;
+  if (n > n_rows_ || n_logits > n_logits_) Grow(n, n_logits);
+  DeviceActivations rows = rows_;
+  if (!shard_.shard.whole()) rows.k = rows.q + n * shard_.config.q_size();
+  return rows;
+}
+
+void DeviceActivationMemory::Grow(std::int64_t n, std::int64_t n_logits) {
   n_rows_ = std::max(n_rows_, Ceil(n));
   n_logits_ = std::max(n_logits_, Ceil(n_logits));
-  const std::size_t bytes = CutAll(config_, n_rows_, n_logits_, nullptr, rows_);
+  const std::size_t bytes = CutAll(shard_, n_rows_, n_logits_, nullptr, rows_);
   memory_ = DeviceBuffer();
   absl::StatusOr<DeviceBuffer> memory = DeviceBuffer::Allocate(stream_, bytes);
   if (!memory.ok()) n_rows_ = n_logits_ = 0;
   ThrowIfFailed(memory.status());
   memory_ = *std::move(memory);
-  CutAll(config_, n_rows_, n_logits_, memory_.data(), rows_);
-  return rows_;
+  CutAll(shard_, n_rows_, n_logits_, memory_.data(), rows_);
 }
 
 }  // namespace keyhole::cuda

@@ -6,7 +6,7 @@
 
 #include "engine/device/device_buffer.h"
 #include "engine/device/stream.h"
-#include "engine/model/model_config.h"
+#include "engine/model/model_shard.h"
 
 namespace keyhole::cuda {
 
@@ -24,6 +24,12 @@ struct DeviceActivations {
   float* last = nullptr;             // [n_logits, hidden_size]
   float* logits = nullptr;           // [n_logits, vocab_size]
   std::int32_t* tokens = nullptr;    // [n_logits]: of the largest logits
+  // With several ranks; k then follows q without a gap, so that both are sent at once.
+  float* partial = nullptr;      // [n, hidden_size]: this rank's part of a sum over ranks
+  float* gathered = nullptr;     // what ranks have sent, one after the other
+  float* all_q = nullptr;        // [n, all heads, head_dim]
+  float* all_k = nullptr;        // [n, all KV heads, head_dim]
+  float* part_logits = nullptr;  // [n_logits, VocabWidth]
 
   bool operator==(const DeviceActivations&) const = default;
 };
@@ -32,18 +38,20 @@ struct DeviceActivations {
 // find it where it was. Owner: the model. Thread: executor only. REQUIRES: the stream outlives it.
 class DeviceActivationMemory {
  public:
-  DeviceActivationMemory(const Stream& stream, const ModelConfig& config)
-      : stream_(stream), config_(config) {}
+  DeviceActivationMemory(const Stream& stream, const ModelShard& shard)
+      : stream_(stream), shard_(shard) {}
 
   // Of steps of so many rows.
-  static std::size_t Bytes(const ModelConfig& config, std::int64_t n, std::int64_t n_logits);
+  static std::size_t Bytes(const ModelShard& shard, std::int64_t n, std::int64_t n_logits);
 
   // Valid until the next call. Throws DeviceError.
   DeviceActivations Rows(std::int64_t n, std::int64_t n_logits);
 
  private:
+  void Grow(std::int64_t n, std::int64_t n_logits);
+
   const Stream& stream_;
-  ModelConfig config_;
+  ModelShard shard_;
   DeviceBuffer memory_;
   DeviceActivations rows_;
   std::int64_t n_rows_ = 0;

@@ -5,6 +5,7 @@
 
 #include "engine/device/device_copy.h"
 #include "engine/device/device_error.h"
+#include "engine/ops/cuda/rank_ops.h"
 #include "engine/ops/cuda/row_ops.h"
 #include "engine/ops/cuda/sampling.h"
 #include "engine/status_macros.h"
@@ -35,7 +36,7 @@ bool IsDecode(const ModelInput& input) {
 DeviceLlama::DeviceLlama(const DeviceLlamaParts& parts)
     : parts_(parts),
       linear_(*parts.stream),
-      activations_(*parts.stream, parts.config),
+      activations_(*parts.stream, parts.shard),
       token_ids_(*parts.stream, Workspace::Copies::kOne),
       logit_rows_(*parts.stream, Workspace::Copies::kOne),
       graphs_(kGraphs) {}
@@ -50,7 +51,7 @@ absl::StatusOr<DeviceOutputs> DeviceLlama::Forward(const ModelInput& input,
   try {
     status = Run(input, result, step);
     if (status.ok()) {
-      outputs = Take(step, want);
+      outputs = Take(step, want, result);
       status = outputs.status();
     }
   } catch (const DeviceError& error) {
@@ -70,29 +71,43 @@ absl::Status DeviceLlama::Run(const ModelInput& input, StepResult& result, StepK
   step.logit_rows = logit_rows_.Upload<std::int32_t>(logit_rows);
   const DeviceActivations& rows = step.rows;
   KEYHOLE_RETURN_IF_ERROR(
-      parts_.attention->Begin(input, {rows.q, rows.k, rows.v, rows.attended}, result));
+      parts_.attention->Begin(input,
+                              {.q = rows.q,
+                               .k = rows.k,
+                               .v = rows.v,
+                               .out = rows.attended,
+                               .all_q = parts_.ranks == nullptr ? rows.q : rows.all_q,
+                               .all_k = parts_.ranks == nullptr ? rows.k : rows.all_k},
+                              result));
   step.attention = parts_.attention->arguments();
   const auto queue = [&] {
     QueueStep(step);
     return absl::OkStatus();
   };
-  return IsDecode(input) ? graphs_.Run(*parts_.stream, step, queue) : queue();
+  const bool captured = IsDecode(input) && (parts_.ranks == nullptr || parts_.ranks->capturable());
+  return captured ? graphs_.Run(*parts_.stream, step, queue) : queue();
 }
 
 void DeviceLlama::QueueStep(const StepKey& step) {
   const Stream& stream = *parts_.stream;
   const DeviceWeights& weights = *parts_.weights;
-  const std::int64_t hidden = parts_.config.hidden_size;
   Lookup(stream,
          {.bf16_table = weights.embedding().data,
           .index = step.token_ids,
           .out = step.rows.hidden,
           .n_rows = step.n,
-          .n = hidden});
+          .n = parts_.shard.config.hidden_size});
   for (std::size_t layer = 0; layer < weights.layers().size(); ++layer) {
     QueueLayer(static_cast<std::int32_t>(layer), step);
   }
-  if (step.n_logits == 0) return;
+  if (step.n_logits > 0) QueueLogits(step);
+}
+
+void DeviceLlama::QueueLogits(const StepKey& step) {
+  const Stream& stream = *parts_.stream;
+  const DeviceWeights& weights = *parts_.weights;
+  const ModelConfig& config = parts_.shard.config;
+  const std::int64_t hidden = config.hidden_size;
   Lookup(stream,
          {.table = step.rows.hidden,
           .index = step.logit_rows,
@@ -105,18 +120,71 @@ void DeviceLlama::QueueStep(const StepKey& step) {
            .rounded = step.rows.normed,
            .n_rows = step.n_logits,
            .n = hidden,
-           .eps = static_cast<float>(parts_.config.norm_eps)});
-  linear_.Run(step.rows.normed, step.n_logits, weights.output(), step.rows.logits);
+           .eps = static_cast<float>(config.norm_eps)});
+  if (parts_.ranks == nullptr) {
+    linear_.Run(step.rows.normed, step.n_logits, weights.output(), step.rows.logits);
+  } else {
+    const std::int64_t width = weights.output().n_out;
+    const std::int64_t n = step.n_logits * width;
+    linear_.Run(step.rows.normed, step.n_logits, weights.output(), step.rows.part_logits);
+    parts_.ranks->AllGather(stream, step.rows.part_logits, n, step.rows.gathered);
+    JoinColumns(stream,
+                {.parts = step.rows.gathered,
+                 .out = step.rows.logits,
+                 .part_size = n,
+                 .n_rows = step.n_logits,
+                 .width = width,
+                 .n_cols = config.vocab_size});
+  }
   ArgMax(stream,
          {.in = {.logits = step.rows.logits,
                  .n_rows = static_cast<std::int32_t>(step.n_logits),
-                 .vocab_size = static_cast<std::int32_t>(parts_.config.vocab_size)},
+                 .vocab_size = static_cast<std::int32_t>(config.vocab_size)},
           .tokens = step.rows.tokens});
+}
+
+// Adds to the hidden states; ranks add up their parts of it before that.
+void DeviceLlama::AddProduct(const std::uint16_t* x,
+                             const DeviceMatrix& weight,
+                             const StepKey& step) {
+  if (parts_.ranks == nullptr) {
+    linear_.Run(x, step.n, weight, step.rows.hidden, LinearOp::Output::kAdd);
+    return;
+  }
+  const Stream& stream = *parts_.stream;
+  const std::int64_t n = step.n * weight.n_out;
+  linear_.Run(x, step.n, weight, step.rows.partial);
+  parts_.ranks->AllReduce(stream, step.rows.partial, n);
+  AddInPlace(stream, {.x = step.rows.hidden, .y = step.rows.partial, .n = n});
+}
+
+// Queries and keys of all heads, as far as selection reads them in this layer.
+void DeviceLlama::GatherHeads(std::int32_t layer, const StepKey& step) {
+  if (!parts_.attention->selects(layer)) return;
+  const bool queries = parts_.attention->scores();
+  const Stream& stream = *parts_.stream;
+  const DeviceActivations& rows = step.rows;
+  const ModelConfig& config = parts_.shard.config;
+  const std::int32_t n_ranks = parts_.shard.shard.size;
+  const std::int64_t q_size = queries ? step.n * config.q_size() : 0;
+  const std::int64_t size = q_size + step.n * config.kv_size();
+  const auto join = [&](std::int64_t offset, std::int64_t width, float* out) {
+    JoinColumns(stream,
+                {.parts = rows.gathered + offset,
+                 .out = out,
+                 .part_size = size,
+                 .n_rows = step.n,
+                 .width = width,
+                 .n_cols = n_ranks * width});
+  };
+  parts_.ranks->AllGather(stream, queries ? rows.q : rows.k, size, rows.gathered);
+  if (queries) join(0, config.q_size(), rows.all_q);
+  join(q_size, config.kv_size(), rows.all_k);
 }
 
 void DeviceLlama::QueueLayer(std::int32_t layer, const StepKey& step) {
   const Stream& stream = *parts_.stream;
-  const ModelConfig& config = parts_.config;
+  const ModelConfig& config = parts_.shard.config;
   const DeviceLayerWeights& weights = parts_.weights->layers()[layer];
   const DeviceActivations& rows = step.rows;
   const auto eps = static_cast<float>(config.norm_eps);
@@ -156,29 +224,40 @@ void DeviceLlama::QueueLayer(std::int32_t layer, const StepKey& step) {
     norm_heads(rows.q, weights.q_norm, config.n_heads);
     norm_heads(rows.k, weights.k_norm, config.n_kv_heads);
   }
+  if (parts_.ranks != nullptr) GatherHeads(layer, step);
   parts_.attention->QueueLayer(layer);
   RoundToBf16(stream, {.x = rows.attended, .out = rows.rounded, .n = step.n * q_size});
-  linear_.Run(rows.rounded, step.n, weights.o, rows.hidden, LinearOp::Output::kAdd);
+  AddProduct(rows.rounded, weights.o, step);
   norm(weights.ffn_norm);
   linear_.Run(rows.normed, step.n, weights.gate_up, rows.gate_up);
   SiluMul(stream,
           {.gate_up = rows.gate_up, .rounded = rows.gated, .n_rows = step.n, .n = config.ffn_size});
-  linear_.Run(rows.gated, step.n, weights.down, rows.hidden, LinearOp::Output::kAdd);
+  AddProduct(rows.gated, weights.down, step);
 }
 
-absl::StatusOr<DeviceOutputs> DeviceLlama::Take(const StepKey& step, Want want) {
+absl::StatusOr<DeviceOutputs> DeviceLlama::Take(const StepKey& step,
+                                                Want want,
+                                                StepResult& result) {
   const auto n = static_cast<std::size_t>(step.n_logits);
-  const std::size_t n_logits = want == Want::kLogits ? n * parts_.config.vocab_size : 0;
-  const std::size_t bytes = (n + n_logits) * sizeof(float);
+  const std::size_t n_logits = want == Want::kLogits ? n * parts_.shard.config.vocab_size : 0;
+  const std::size_t bytes = sizeof(std::uint64_t) + (n + n_logits) * sizeof(float);
   if (outputs_.size() < bytes) {
     KEYHOLE_ASSIGN_OR_RETURN(outputs_, PinnedBuffer::Allocate(2 * bytes));
   }
-  auto* tokens = reinterpret_cast<TokenId*>(outputs_.data());
+  auto* hash = reinterpret_cast<std::uint64_t*>(outputs_.data());
+  auto* tokens = reinterpret_cast<TokenId*>(hash + 1);
   auto* logits = reinterpret_cast<float*>(tokens + n);
   const Stream& stream = *parts_.stream;
   KEYHOLE_RETURN_IF_ERROR(CopyAsync(stream, tokens, step.rows.tokens, n * sizeof(TokenId)));
   KEYHOLE_RETURN_IF_ERROR(CopyAsync(stream, logits, step.rows.logits, n_logits * sizeof(float)));
-  KEYHOLE_RETURN_IF_ERROR(stream.Synchronize());
+  if (parts_.ranks == nullptr) {
+    KEYHOLE_RETURN_IF_ERROR(stream.Synchronize());
+  } else {
+    KEYHOLE_RETURN_IF_ERROR(
+        CopyAsync(stream, hash, parts_.attention->selection_hash(), sizeof(*hash)));
+    KEYHOLE_RETURN_IF_ERROR(parts_.ranks->Synchronize(stream));
+    result.selection_hash = *hash;
+  }
   return DeviceOutputs{{tokens, n}, {logits, n_logits}};
 }
 

@@ -13,9 +13,10 @@
 #include "engine/device/pinned_buffer.h"
 #include "engine/model/cuda/device_activations.h"
 #include "engine/model/cuda/device_weights.h"
-#include "engine/model/model_config.h"
+#include "engine/model/model_shard.h"
 #include "engine/ops/cuda/linear.h"
 #include "engine/ops/cuda/workspace.h"
+#include "engine/parallel/device_collectives.h"
 
 namespace keyhole::cuda {
 
@@ -23,20 +24,22 @@ struct DeviceLlamaParts {
   const Stream* stream = nullptr;  // all of it outlives the model
   const DeviceWeights* weights = nullptr;
   DeviceAttention* attention = nullptr;
-  ModelConfig config;
+  ModelShard shard;
+  DeviceCollectives* ranks = nullptr;  // null where the shard is the whole
 };
 
-// Of the rows that logits are wanted of, in the order of Model::Forward. Host memory, valid until
-// the next call.
+// Of the rows that logits are wanted of, in the order of Model::Forward; the same on every rank.
+// Host memory, valid until the next call.
 struct DeviceOutputs {
   std::span<const TokenId> tokens;  // [n]: of the largest logits, ties to the smaller id
   std::span<const float> logits;    // [n, vocab_size]; empty unless asked for
 };
 
 // As Llama, with matrices and the inputs of products in bf16, f32 sums and rows. A step of one
-// token a sequence is captured and replayed where an earlier one was of the same form. The host
-// waits once a step, for what is sampled, and where DeviceAttention says so. Owner: the model
-// executor. Thread: executor only.
+// token a sequence is captured and replayed where an earlier one was of the same form and
+// collectives allow it. The host waits once a step, for what is sampled, and where DeviceAttention
+// and the collectives say so. Ranks split it as TensorParallel does. Owner: the model executor.
+// Thread: executor only.
 class DeviceLlama {
  public:
   explicit DeviceLlama(const DeviceLlamaParts& parts);  // throws DeviceError
@@ -44,7 +47,7 @@ class DeviceLlama {
   enum class Want { kTokens, kLogits };
 
   // REQUIRES: result.sequences is parallel to input.sequences, which is not empty. Errors: those of
-  // DeviceAttention and of the device; then the step does not count.
+  // DeviceAttention, of the device and of the collectives; then the step does not count.
   absl::StatusOr<DeviceOutputs> Forward(const ModelInput& input, Want want, StepResult& result);
 
   std::int64_t n_captures() const { return graphs_.n_captures(); }
@@ -65,7 +68,10 @@ class DeviceLlama {
   absl::Status Run(const ModelInput& input, StepResult& result, StepKey& step);
   void QueueStep(const StepKey& step);
   void QueueLayer(std::int32_t layer, const StepKey& step);
-  absl::StatusOr<DeviceOutputs> Take(const StepKey& step, Want want);
+  void QueueLogits(const StepKey& step);
+  void GatherHeads(std::int32_t layer, const StepKey& step);
+  void AddProduct(const std::uint16_t* x, const DeviceMatrix& weight, const StepKey& step);
+  absl::StatusOr<DeviceOutputs> Take(const StepKey& step, Want want, StepResult& result);
 
   DeviceLlamaParts parts_;
   LinearOp linear_;

@@ -62,11 +62,14 @@ absl::StatusOr<RopeRows> DeviceModel::CopyRope(const Stream& stream, const RopeT
 
 absl::StatusOr<std::unique_ptr<DeviceModel>> DeviceModel::Create(
     const Stream& stream,
-    const ModelConfig& config,
+    const ModelShard& shard,
     const DeviceWeights& weights,
     const DigestMaps* maps,
     const RopeTable& rope,
     const DeviceModelSettings& settings) {
+  const ModelConfig& config = shard.config;
+  const auto n_heads = static_cast<std::int32_t>(config.n_heads);
+  const auto n_kv_heads = static_cast<std::int32_t>(config.n_kv_heads);
   std::unique_ptr<DeviceModel> model(new DeviceModel);
   try {
     const auto n_layers = static_cast<std::int64_t>(weights.layers().size());
@@ -79,7 +82,9 @@ absl::StatusOr<std::unique_ptr<DeviceModel>> DeviceModel::Create(
           model->digests_, DeviceBuffer::Allocate(stream, layout.page_bytes() * settings.n_pages));
     }
     model->attention_.emplace(
-        DeviceAttentionShape{.n_heads = static_cast<std::int32_t>(config.n_heads),
+        DeviceAttentionShape{.n_heads = n_heads,
+                             .all_heads = n_heads * shard.shard.size,
+                             .all_kv_heads = n_kv_heads * shard.shard.size,
                              .n_pages = settings.n_pages,
                              .n_sequences = settings.n_sequences,
                              .settings = settings.attention,
@@ -93,7 +98,8 @@ absl::StatusOr<std::unique_ptr<DeviceModel>> DeviceModel::Create(
     model->llama_.emplace(DeviceLlamaParts{.stream = &stream,
                                            .weights = &weights,
                                            .attention = &*model->attention_,
-                                           .config = config});
+                                           .shard = shard,
+                                           .ranks = settings.ranks});
   } catch (const DeviceError& error) {
     return error.status();
   }

@@ -13,7 +13,9 @@
 #include "engine/kv/resident_kv.h"
 #include "engine/model/cuda/device_llama.h"
 #include "engine/model/cuda/device_weights.h"
+#include "engine/model/model_shard.h"
 #include "engine/model/rope_table.h"
+#include "engine/parallel/device_collectives.h"
 #include "engine/selection/digest_maps.h"
 
 namespace keyhole::cuda {
@@ -27,16 +29,17 @@ struct DeviceModelSettings {
   std::size_t device_bytes = 0;  // for rows; see ResidencySettings
   AttentionSettings attention = {};
   DeviceSelection selection = {};
+  DeviceCollectives* ranks = nullptr;  // null where the shard is the whole
 };
 
 // Owner: the model executor. Thread: executor only. REQUIRES: the stream outlives it.
 class DeviceModel {
  public:
-  // `weights` outlive the model. `maps` may be null where the policy scores nothing; `rope` covers
-  // every position and distance. Errors: those of ResidentKv::Create; FAILED_PRECONDITION without
-  // CUDA; others of the device.
+  // `weights`, those of the shard, and the collectives outlive the model. `maps` may be null where
+  // the policy scores nothing; `rope` covers every position and distance. Errors: those of
+  // ResidentKv::Create; FAILED_PRECONDITION without CUDA; others of the device.
   static absl::StatusOr<std::unique_ptr<DeviceModel>> Create(const Stream& stream,
-                                                             const ModelConfig& config,
+                                                             const ModelShard& shard,
                                                              const DeviceWeights& weights,
                                                              const DigestMaps* maps,
                                                              const RopeTable& rope,

@@ -1,6 +1,8 @@
 #include "engine/model/cuda/device_weights.h"
 
+#include <algorithm>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -15,39 +17,68 @@ namespace {
 
 using namespace weight_names;  // NOLINT(google-build-using-namespace)
 
-// Rows that are bf16 in the file keep their bits, the others are rounded.
-void ReadRow(const WeightView& view, std::int64_t row, std::span<float> f32, std::uint16_t* out) {
+// Columns of a row. What is bf16 in the file keeps its bits, the rest is rounded. `f32`: room for
+// the whole row.
+void ReadRow(const WeightView& view,
+             std::int64_t row,
+             const ShardRange& cols,
+             std::span<float> f32,
+             std::uint16_t* out) {
   if (view.type == WeightType::kBF16) {
-    std::memcpy(out, view.bytes.data() + row * view.row_bytes(), view.row_bytes());
+    std::memcpy(out,
+                view.bytes.data() + row * view.row_bytes() + cols.begin * sizeof(std::uint16_t),
+                cols.size * sizeof(std::uint16_t));
     return;
   }
   DequantizeRow(view, row, f32);
-  for (const float x : f32) *out++ = Float32ToBf16(x);
+  for (const float x : f32.subspan(cols.begin, cols.size)) *out++ = Float32ToBf16(x);
 }
+
+// A matrix of the source and what of it is taken; unset: all.
+struct Part {
+  std::string name;
+  std::optional<ShardRange> rows = std::nullopt;
+  std::optional<ShardRange> cols = std::nullopt;
+};
 
 }  // namespace
 
 class DeviceWeights::Loader {
  public:
-  Loader(const Stream& stream, const WeightSource& source, DeviceWeights& to)
-      : stream_(stream), source_(source), to_(to) {}
+  Loader(const Stream& stream,
+         const WeightSource& source,
+         const ModelShard& shard,
+         DeviceWeights& to)
+      : stream_(stream), source_(source), shard_(shard), to_(to) {}
 
-  absl::StatusOr<DeviceMatrix> Matrix(const std::vector<std::string>& names) {
-    std::vector<std::uint16_t> rows;
+  // The parts one below the other, then rows of zeros up to `least_rows`.
+  absl::StatusOr<DeviceMatrix> Matrix(const std::vector<Part>& parts, std::int64_t least_rows = 0) {
+    std::vector<std::uint16_t> values;
     DeviceMatrix matrix;
-    for (const std::string& name : names) {
-      KEYHOLE_ASSIGN_OR_RETURN(const WeightView view, source_.Get(name));
+    for (const Part& part : parts) {
+      KEYHOLE_ASSIGN_OR_RETURN(const WeightView view, source_.Get(part.name));
+      const ShardRange rows = part.rows.value_or(ShardRange{0, view.n_rows});
+      const ShardRange cols = part.cols.value_or(ShardRange{0, view.n_cols});
       std::vector<float> f32(view.n_cols);
-      std::size_t at = rows.size();
-      rows.resize(at + static_cast<std::size_t>(view.n_rows) * view.n_cols);
-      for (std::int64_t row = 0; row < view.n_rows; ++row, at += view.n_cols) {
-        ReadRow(view, source_.RowOf(name, row), f32, rows.data() + at);
+      std::size_t at = values.size();
+      values.resize(at + static_cast<std::size_t>(rows.size) * cols.size);
+      for (std::int64_t row = rows.begin; row < rows.end(); ++row, at += cols.size) {
+        ReadRow(view, source_.RowOf(part.name, row), cols, f32, values.data() + at);
       }
-      matrix.n_out += view.n_rows;
-      matrix.n_in = view.n_cols;
+      matrix.n_out += rows.size;
+      matrix.n_in = cols.size;
     }
-    KEYHOLE_ASSIGN_OR_RETURN(matrix.data, Copy(rows.data(), rows.size()));
+    matrix.n_out = std::max(matrix.n_out, least_rows);
+    values.resize(static_cast<std::size_t>(matrix.n_out) * matrix.n_in);
+    KEYHOLE_ASSIGN_OR_RETURN(matrix.data, Copy(values.data(), values.size()));
     return matrix;
+  }
+
+  absl::StatusOr<DeviceMatrix> Output() {
+    const ModelConfig& config = source_.config();
+    const WeightName& name = config.tied_embeddings ? kTokenEmbedding : kOutput;
+    return Matrix({{std::string(name.name), shard_.vocab}},
+                  VocabWidth(config.vocab_size, shard_.shard.size));
   }
 
   absl::StatusOr<const float*> Vector(const std::string& name) {
@@ -57,29 +88,35 @@ class DeviceWeights::Loader {
     return Copy(values.data(), values.size());
   }
 
-  // A value for each row of its matrix, in the same order.
-  absl::StatusOr<const float*> Bias(const std::string& name) {
+  // A value for each of these rows of its matrix, in the same order.
+  absl::StatusOr<const float*> Bias(const std::string& name, const ShardRange& rows) {
     KEYHOLE_ASSIGN_OR_RETURN(const WeightView view, source_.Get(name));
     std::vector<float> stored(view.n_cols);
     DequantizeRow(view, 0, stored);
-    std::vector<float> values(stored.size());
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] = stored[source_.RowOf(name, i)];
+    std::vector<float> values(rows.size);
+    for (std::int64_t i = 0; i < rows.size; ++i) {
+      values[i] = stored[source_.RowOf(name, rows.begin + i)];
+    }
     return Copy(values.data(), values.size());
   }
 
   absl::StatusOr<DeviceLayerWeights> Layer(std::int64_t layer) {
     const auto name = [layer](const WeightName& part) { return LayerWeight(layer, part); };
+    const std::int64_t head_dim = source_.config().head_dim;
+    const ShardRange q = shard_.heads * head_dim;
+    const ShardRange kv = shard_.kv_heads * head_dim;
+    const ShardRange& ffn = shard_.ffn;
     DeviceLayerWeights weights;
     KEYHOLE_ASSIGN_OR_RETURN(weights.attn_norm, Vector(name(kAttnNorm)));
-    KEYHOLE_ASSIGN_OR_RETURN(weights.qkv, Matrix({name(kQ), name(kK), name(kV)}));
-    KEYHOLE_ASSIGN_OR_RETURN(weights.o, Matrix({name(kO)}));
+    KEYHOLE_ASSIGN_OR_RETURN(weights.qkv, Matrix({{name(kQ), q}, {name(kK), kv}, {name(kV), kv}}));
+    KEYHOLE_ASSIGN_OR_RETURN(weights.o, Matrix({{name(kO), std::nullopt, q}}));
     KEYHOLE_ASSIGN_OR_RETURN(weights.ffn_norm, Vector(name(kFfnNorm)));
-    KEYHOLE_ASSIGN_OR_RETURN(weights.gate_up, Matrix({name(kGate), name(kUp)}));
-    KEYHOLE_ASSIGN_OR_RETURN(weights.down, Matrix({name(kDown)}));
+    KEYHOLE_ASSIGN_OR_RETURN(weights.gate_up, Matrix({{name(kGate), ffn}, {name(kUp), ffn}}));
+    KEYHOLE_ASSIGN_OR_RETURN(weights.down, Matrix({{name(kDown), std::nullopt, ffn}}));
     if (source_.config().qkv_bias) {
-      KEYHOLE_ASSIGN_OR_RETURN(weights.q_bias, Bias(name(kQBias)));
-      KEYHOLE_ASSIGN_OR_RETURN(weights.k_bias, Bias(name(kKBias)));
-      KEYHOLE_ASSIGN_OR_RETURN(weights.v_bias, Bias(name(kVBias)));
+      KEYHOLE_ASSIGN_OR_RETURN(weights.q_bias, Bias(name(kQBias), q));
+      KEYHOLE_ASSIGN_OR_RETURN(weights.k_bias, Bias(name(kKBias), kv));
+      KEYHOLE_ASSIGN_OR_RETURN(weights.v_bias, Bias(name(kVBias), kv));
     }
     if (!source_.config().qk_norm) return weights;
     KEYHOLE_ASSIGN_OR_RETURN(weights.q_norm, Vector(name(kQNorm)));
@@ -99,19 +136,22 @@ class DeviceWeights::Loader {
 
   const Stream& stream_;
   const WeightSource& source_;
+  const ModelShard& shard_;
   DeviceWeights& to_;
 };
 
 absl::StatusOr<DeviceWeights> DeviceWeights::Load(const Stream& stream,
                                                   const WeightSource& source,
+                                                  const ModelShard& shard,
                                                   std::int64_t n_layers) {
   const ModelConfig& config = source.config();
   DeviceWeights weights;
-  Loader loader(stream, source, weights);
-  KEYHOLE_ASSIGN_OR_RETURN(weights.embedding_, loader.Matrix({std::string(kTokenEmbedding.name)}));
+  Loader loader(stream, source, shard, weights);
+  KEYHOLE_ASSIGN_OR_RETURN(weights.embedding_,
+                           loader.Matrix({{std::string(kTokenEmbedding.name)}}));
   weights.output_ = weights.embedding_;
-  if (!config.tied_embeddings) {
-    KEYHOLE_ASSIGN_OR_RETURN(weights.output_, loader.Matrix({std::string(kOutput.name)}));
+  if (!config.tied_embeddings || !shard.shard.whole()) {
+    KEYHOLE_ASSIGN_OR_RETURN(weights.output_, loader.Output());
   }
   KEYHOLE_ASSIGN_OR_RETURN(weights.output_norm_, loader.Vector(std::string(kOutputNorm.name)));
   for (std::int64_t layer = 0; layer < n_layers; ++layer) {

@@ -1,4 +1,4 @@
-// A model's weights in device memory: matrices in bf16, norms in f32.
+// A model's weights in device memory, or one rank's part: matrices in bf16, norms in f32.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/device/device_buffer.h"
+#include "engine/model/model_shard.h"
 #include "engine/model/weight_source.h"
 #include "engine/ops/cuda/linear.h"
 
@@ -34,11 +35,13 @@ class DeviceWeights {
   // WeightSource::Get; RESOURCE_EXHAUSTED; others of the device.
   static absl::StatusOr<DeviceWeights> Load(const Stream& stream,
                                             const WeightSource& source,
+                                            const ModelShard& shard,
                                             std::int64_t n_layers);
 
   const std::vector<DeviceLayerWeights>& layers() const { return layers_; }
   const DeviceMatrix& embedding() const { return embedding_; }  // [vocab_size, hidden_size]
-  const DeviceMatrix& output() const { return output_; }        // the embedding where it is tied
+  // The embedding where it is tied; of a rank, VocabWidth rows, zeros for those beyond the last.
+  const DeviceMatrix& output() const { return output_; }
   const float* output_norm() const { return output_norm_; }
   std::size_t bytes() const;
 

@@ -10,6 +10,7 @@ set(cuda_launchers
   hot_row_memory.cc
   linear.cc
   max_pool.cc
+  rank_ops.cc
   resolve_rows.cc
   rotate_keys.cc
   row_gatherer.cc
@@ -28,6 +29,7 @@ set(cuda_kernels
   kernels/compress_queries.cu
   kernels/gather_rows.cu
   kernels/max_pool.cu
+  kernels/rank_ops.cu
   kernels/resolve_rows.cu
   kernels/rotate_keys.cu
   kernels/row_ops.cu

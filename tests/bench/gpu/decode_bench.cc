@@ -54,7 +54,9 @@ class DecodeBench {
             OpenModel(check ? "synthetic:tiny" : "synthetic:llama-3-8b,layers=1", {}))),
         config_(source_->config()) {
     config_.n_layers = check ? 2 : 32;
-    weights_.emplace(ValueOrThrow(cuda::DeviceWeights::Load(stream_, *source_, config_.n_layers)));
+    shard_ = ValueOrThrow(ShardModel(config_, {}));
+    weights_.emplace(
+        ValueOrThrow(cuda::DeviceWeights::Load(stream_, *source_, shard_, config_.n_layers)));
     MakeMaps();
   }
 
@@ -160,7 +162,7 @@ class DecodeBench {
                     c.context,
                     c.batch);
     absl::StatusOr<std::unique_ptr<cuda::DeviceModel>> model =
-        cuda::DeviceModel::Create(stream_, config_, *weights_, &maps_, rope, settings);
+        cuda::DeviceModel::Create(stream_, shard_, *weights_, &maps_, rope, settings);
     if (!model.ok()) {
       Print("decode",
             fields + fmt::format(", \"problem\": \"{}\"", std::string(model.status().message())));
@@ -254,6 +256,7 @@ class DecodeBench {
   Stream stream_;
   std::unique_ptr<WeightSource> source_;
   ModelConfig config_;
+  ModelShard shard_;
   std::optional<cuda::DeviceWeights> weights_;
   DigestMaps maps_;
   std::vector<PageId> pages_;

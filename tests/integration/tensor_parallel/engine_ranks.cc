@@ -21,6 +21,11 @@ void Change(const std::string& change, EngineConfig& config) {
   if (name == "model") config.model.path = value;
   if (name == "chunk_size") config.scheduler.chunk_size = std::atoi(value.c_str());
   if (name == "kv_memory") config.kv.memory_bytes = std::atoll(value.c_str());
+  if (name == "max_context") config.scheduler.max_context = std::atoi(value.c_str());
+  if (name == "max_running") config.scheduler.max_running = std::atoi(value.c_str());
+  if (name == "selected") config.selection.selected = std::atoi(value.c_str());
+  if (name == "device_kv_memory") config.device.kv_memory_bytes = std::atoll(value.c_str());
+  if (name == "compute") UseDevice(config);
 }
 
 int Exit(const absl::Status& status) {
@@ -39,6 +44,13 @@ int Serve(const EngineConfig& config, const std::string& ready) {
 }
 
 }  // namespace
+
+void UseDevice(EngineConfig& config) {
+  config.model.weights = WeightMode::kAuto;
+  config.selection.coarse_dims = 0;
+  config.device.compute = ComputeDevice::kCuda;
+  config.tensor_parallel.backend = RankBackend::kGloo;
+}
 
 TensorParallelSettings RankSettings(std::int32_t size) {
   TensorParallelSettings settings;

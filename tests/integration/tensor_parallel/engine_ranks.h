@@ -30,6 +30,10 @@ std::unique_ptr<ChildProcess> StartRank(const TensorParallelSettings& settings,
 // A model of two layers that chooses rows of a prompt of a few hundred tokens.
 EngineConfig SmallConfig();
 
+// The same on the accelerator, which scores every row. Ranks that share one connect by way of the
+// host.
+void UseDevice(EngineConfig& config);
+
 std::vector<TokenId> SmallPrompt(std::int32_t length, std::int32_t seed = 7);
 
 Request SmallRequest(std::vector<TokenId> prompt, std::int32_t output_tokens);

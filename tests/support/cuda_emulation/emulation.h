@@ -6,6 +6,7 @@
 // memory is filled with NaNs when it is taken. Nothing here knows the project.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -30,6 +31,12 @@ void RunGrid(Index grid, unsigned n_threads, const std::function<void()>& kernel
 // Does the work of a stream: at once, or each time the graph that captures it is launched. Returns
 // a cudaError_t.
 cudaError_t Queue(cudaStream_t stream, std::function<void()> work);
+
+// The stream's work does not end: events recorded from now on are never done.
+void Hang(cudaStream_t stream);
+
+// How long a rank of the emulated NCCL waits for the others before its stream hangs.
+void SetNcclPatience(std::chrono::milliseconds patience);
 
 void SyncBlock();
 

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -17,6 +18,7 @@ struct CUstream_st {
   bool captures = false;
   bool invalid = false;  // the capture met what cannot be captured
   Captured captured = {};
+  bool hangs = false;
 };
 struct CUgraph_st {
   Captured work;
@@ -26,12 +28,14 @@ struct CUgraphExec_st {
 };
 struct CUevent_st {
   std::chrono::steady_clock::time_point time;
+  bool hangs = false;
 };
 
 namespace {
 
 constexpr std::size_t kTotalBytes = std::size_t{1} << 34;
-std::size_t taken = 0;  // by allocations that were not given back; sizes lie before the data
+std::atomic<std::size_t> taken =
+    0;  // by allocations that were not given back; sizes lie before the data
 constexpr std::size_t kHeader = 256;
 
 cudaError_t Failure(Call call) { return static_cast<cudaError_t>(TakeFailure(call)); }
@@ -73,6 +77,8 @@ cudaError_t cuda_emulation::Queue(cudaStream_t stream, std::function<void()> wor
   return cudaSuccess;
 }
 
+void cuda_emulation::Hang(cudaStream_t stream) { stream->hangs = true; }
+
 const char* cudaGetErrorName(cudaError_t error) {
   return error == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaError";
 }
@@ -113,11 +119,14 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
   return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  event->hangs = stream->hangs;
   event->time = std::chrono::steady_clock::now();
   return cudaSuccess;
 }
-cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  return event->hangs ? cudaErrorNotReady : cudaSuccess;
+}
 cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
   *milliseconds = std::chrono::duration<float, std::milli>(end->time - begin->time).count();

@@ -46,6 +46,12 @@ TEST(EngineConfigTest, ErrorsNameTheSettingOfRanks) {
     EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.address")) << address;
   }
   ranks = {};
+  ranks.backend = RankBackend::kNccl;
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.backend"));
+  config.device.compute = ComputeDevice::kCuda;
+  EXPECT_TRUE(Validate(config).ok());
+  config.device.compute = ComputeDevice::kCpu;
+  ranks = {};
   ranks.timeout = absl::ZeroDuration();
   EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.timeout"));
 }
@@ -56,9 +62,6 @@ TEST(EngineConfigTest, SettingsOfTheAcceleratorNeedOne) {
   EXPECT_THAT(Message(Validate(config)), HasSubstr("device.compute cuda"));
   config.device.compute = ComputeDevice::kCuda;
   EXPECT_TRUE(Validate(config).ok());
-  config.tensor_parallel.size = 2;
-  EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.size"));
-  config.tensor_parallel.size = 1;
   config.model.weights = WeightMode::kF32;
   EXPECT_THAT(Message(Validate(config)), HasSubstr("model.weights f32"));
 }
