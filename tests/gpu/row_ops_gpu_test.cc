@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <random>
@@ -61,8 +62,8 @@ TEST_F(RowOpsGpuTest, RoundedResultsAreThoseRounded) {
   const float* on_device = ToDevice(x);
   const float* weight = ToDevice(Random(n));
   const auto rounded = [](const std::vector<float>& values) {
-    std::vector<std::uint16_t> bits;
-    for (const float value : values) bits.push_back(Float32ToBf16(value));
+    std::vector<std::uint16_t> bits(values.size());
+    std::ranges::transform(values, bits.begin(), Float32ToBf16);
     return bits;
   };
   cuda::RmsNormArgs norm = {
@@ -84,8 +85,8 @@ TEST_F(RowOpsGpuTest, RoundedResultsAreThoseRounded) {
 TEST_F(RowOpsGpuTest, LookedUpRowsAreTheTables) {
   constexpr std::int64_t kWidth = 37;
   const std::vector<float> table = Random(9 * kWidth);
-  std::vector<std::uint16_t> bits;
-  for (const float x : table) bits.push_back(Float32ToBf16(x));
+  std::vector<std::uint16_t> bits(table.size());
+  std::ranges::transform(table, bits.begin(), Float32ToBf16);
   const std::vector<std::int32_t> index = {8, 0, 3, 3};
   const std::int32_t* on_device = ToDevice(index);
   auto* out = Take<float>(4 * kWidth);
@@ -157,8 +158,8 @@ TEST_F(RowOpsGpuTest, ProductsAreThoseInF64) {
   constexpr std::int64_t kIn = 96;
   cuda::LinearOp linear(stream());
   const std::vector<float> weight = Random(kOut * kIn);
-  std::vector<std::uint16_t> bits;
-  for (const float x : weight) bits.push_back(Float32ToBf16(x));
+  std::vector<std::uint16_t> bits(weight.size());
+  std::ranges::transform(weight, bits.begin(), Float32ToBf16);
   const cuda::DeviceMatrix matrix = {ToDevice(bits), kOut, kIn};
   for (const std::int64_t n : {1, 2, 5}) {
     std::vector<std::uint16_t> rows;

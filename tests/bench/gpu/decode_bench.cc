@@ -203,7 +203,7 @@ class DecodeBench {
     ModelInput input;
     for (std::int32_t i = 0; i < c.batch; ++i) {
       SequenceSlice slice;
-      slice.id = static_cast<RequestId>(i + 1);
+      slice.id = static_cast<RequestId>(i) + 1;
       slice.q_begin = i;
       slice.q_len = 1;
       slice.kv_len = past;
