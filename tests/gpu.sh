@@ -8,12 +8,12 @@
 # anything failed, a missing GPU included.
 set -euo pipefail
 
-PROGRAMS=(tests/gpu/gpu_ops_test tests/gpu/gpu_model_test tests/integration/tensor_parallel/gpu_ranks_test
-  tests/bench/gpu/gpu_kernels_bench tests/bench/gpu/gpu_decode_bench)
+PROGRAMS=(tests/gpu/gpu_ops_test tests/gpu/gpu_model_test tests/bench/gpu/gpu_kernels_bench tests/bench/gpu/gpu_decode_bench)
 PIECES=(tests model-tests rank-tests sanitizer-memory sanitizer-races sanitizer-model-memory sanitizer-model-races bench-kernels bench-decode-host bench-decode-auto bench-full-attention
   bench-capacity)
 LIMIT_MIB=60
 SECONDS_A_PIECE=590
+RANKS='DeviceRanksTest.*' # of the model's tests: processes of their own
 # Under the sanitizers a test takes up to a hundred times as long: all operators, without the million of scores.
 SANITIZED='-*TopKOfAMillion:*CausalAttention*'
 # Of the model's: attention's steps with every policy and residency, and a forward pass.
@@ -110,8 +110,8 @@ run_piece() {
     sanitizer-races) sanitizer "$1" gpu_ops_test "$SANITIZED" racecheck ;;
     sanitizer-model-memory) sanitizer "$1" gpu_model_test "$SANITIZED_MODEL" memcheck ;;
     sanitizer-model-races) sanitizer "$1" gpu_model_test "$SANITIZED_MODEL" racecheck ;;
-    model-tests) gtest model-tests bin/gpu_model_test ;;
-    rank-tests) gtest rank-tests bin/gpu_ranks_test ;;
+    model-tests) gtest model-tests bin/gpu_model_test --gtest_filter="-$RANKS" ;;
+    rank-tests) gtest rank-tests bin/gpu_model_test --gtest_filter="$RANKS" ;;
     bench-kernels) bench "$1" bin/gpu_kernels_bench ;;
     bench-decode-host) bench "$1" bin/gpu_decode_bench host ;;
     bench-decode-auto) bench "$1" bin/gpu_decode_bench auto ;;

@@ -11,7 +11,8 @@ if(KEYHOLE_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
 endif()
 enable_language(CUDA)
 find_package(CUDAToolkit 13.0 REQUIRED)
-find_library(KEYHOLE_NCCL nccl HINTS "${CUDAToolkit_LIBRARY_DIR}" "${CUDAToolkit_LIBRARY_ROOT}/lib" REQUIRED)  # its header lies beside CUDA's
+# cuBLAS and NCCL are loaded when they are needed (engine/device/cuda/shared_library.h); NCCL's header lies beside CUDA's.
+add_link_options("-Wl,-rpath,${CUDAToolkit_LIBRARY_DIR}")
 
 set(CMAKE_CUDA_EXTENSIONS OFF)
 set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # LibTorch loads it too, and a process has one

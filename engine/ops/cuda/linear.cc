@@ -17,7 +17,9 @@ constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what cuBLAS a
 
 void Check(cublasStatus_t status) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  const std::string text = std::string(kOp) + ": cuBLAS error " + std::to_string(int{status});
+  const bool missing = status == CUBLAS_STATUS_NOT_INITIALIZED;
+  const std::string text = std::string(kOp) + ": cuBLAS error " + std::to_string(int{status}) +
+                           (missing ? ": is libcublas.so.13 there?" : "");
   const bool short_of_memory = status == CUBLAS_STATUS_ALLOC_FAILED;
   throw DeviceError(short_of_memory ? absl::ResourceExhaustedError(text)
                                     : absl::InternalError(text));

@@ -79,7 +79,9 @@ class DeviceRanksTest : public ::testing::Test {
 // that here the budget covers them all.
 TEST_F(DeviceRanksTest, LogProbabilitiesAreThoseOfOneRank) {
   const EngineConfig config = Config(kPromptLen);
-  const std::vector<float> alone = Logprobs(*Alone(config), 7);
+  const std::unique_ptr<Engine> one = Alone(config);
+  ASSERT_NE(one, nullptr);
+  const std::vector<float> alone = Logprobs(*one, 7);
   const Split split = OverTwo(config);
   ASSERT_NE(split.engine, nullptr);
   const std::vector<float> got = Logprobs(*split.engine, 7);
@@ -88,7 +90,7 @@ TEST_F(DeviceRanksTest, LogProbabilitiesAreThoseOfOneRank) {
   double square = 0;
   for (std::size_t i = 0; i + 4 < got.size(); ++i) square += std::pow(got[i] - alone[i], 2);
   EXPECT_LT(std::sqrt(square / kPromptLen), 0.05);
-  EXPECT_EQ(split.engine->Snapshot().kv_pages, Alone(config)->Snapshot().kv_pages);
+  EXPECT_EQ(split.engine->Snapshot().kv_pages, one->Snapshot().kv_pages);
 }
 
 // Steps compare what the ranks have selected; every residency gives the same bits.

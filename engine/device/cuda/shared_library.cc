@@ -1,0 +1,13 @@
+#include "engine/device/cuda/shared_library.h"
+
+#include <dlfcn.h>
+
+namespace keyhole {
+
+void* FindFunction(const char* library, const char* name) {
+  // Never closed: what is open already is not opened again.
+  void* const handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+  return handle == nullptr ? nullptr : dlsym(handle, name);
+}
+
+}  // namespace keyhole

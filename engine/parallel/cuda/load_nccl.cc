@@ -1,0 +1,57 @@
+// The functions of NCCL that nccl_collectives.cc calls, from the library as it is loaded.
+#include <nccl.h>
+
+#include "engine/device/cuda/shared_library.h"
+
+namespace {
+
+constexpr const char* kLibrary = "libnccl.so.2";
+
+template <auto kFunction, typename... Args>
+ncclResult_t Call(const char* name, Args... args) {
+  return keyhole::CallLoaded<kFunction>(kLibrary, name, ncclSystemError, args...);
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* ncclGetErrorString(ncclResult_t result) {
+  constexpr const char* kMissing = "libnccl.so.2 cannot be loaded";
+  return keyhole::CallLoaded<&ncclGetErrorString>(kLibrary, "ncclGetErrorString", kMissing, result);
+}
+
+ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
+  return Call<&ncclGetUniqueId>("ncclGetUniqueId", id);
+}
+
+ncclResult_t ncclCommInitRank(ncclComm_t* comm, int n_ranks, ncclUniqueId id, int rank) {
+  return Call<&ncclCommInitRank>("ncclCommInitRank", comm, n_ranks, id, rank);
+}
+
+ncclResult_t ncclCommAbort(ncclComm_t comm) { return Call<&ncclCommAbort>("ncclCommAbort", comm); }
+
+ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* failure) {
+  return Call<&ncclCommGetAsyncError>("ncclCommGetAsyncError", comm, failure);
+}
+
+ncclResult_t ncclAllReduce(const void* in,
+                           void* out,
+                           size_t n,
+                           ncclDataType_t type,
+                           ncclRedOp_t op,
+                           ncclComm_t comm,
+                           cudaStream_t stream) {
+  return Call<&ncclAllReduce>("ncclAllReduce", in, out, n, type, op, comm, stream);
+}
+
+ncclResult_t ncclAllGather(const void* in,
+                           void* out,
+                           size_t n,
+                           ncclDataType_t type,
+                           ncclComm_t comm,
+                           cudaStream_t stream) {
+  return Call<&ncclAllGather>("ncclAllGather", in, out, n, type, comm, stream);
+}
+
+}  // extern "C"
