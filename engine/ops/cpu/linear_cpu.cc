@@ -1,6 +1,7 @@
 #include "engine/ops/cpu/linear_cpu.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace keyhole {
 namespace {
@@ -37,9 +38,14 @@ class Tiles {
         count_((params.n + max_rows_ - 1) / max_rows_) {
     // A single row of floats is packed as it is.
     if (int8_ || params.n > 1) Pack(device);
+    if (!int8_ || kernels.int8_tiles == nullptr || count_ == 1) return;
+    for (std::int64_t tile = 0; tile < count_; ++tile) inputs_.push_back(input(tile));
   }
 
   std::int64_t count() const { return count_; }
+
+  // For LinearKernels::int8_tiles; null where tiles are multiplied one by one.
+  const LinearInput* at_once() const { return inputs_.empty() ? nullptr : inputs_.data(); }
 
   std::int64_t first_row(std::int64_t tile) const { return params_.n * tile / count_; }
 
@@ -97,6 +103,7 @@ class Tiles {
   std::int32_t* codes_ = nullptr;
   std::int32_t* start_ = nullptr;
   float* scales_ = nullptr;
+  std::vector<LinearInput> inputs_;
 };
 
 // Panels [first, last) of the weights.
@@ -181,9 +188,15 @@ void LinearCpu(Device& device, const LinearCpuParams& params) {
     const Cut::Part part = cut.part(task);
     if (part.first_panel >= part.last_panel) return;
     const LinearPanels panels = Slice(w, part.first_panel, part.last_panel);
+    float* const columns = params.out + part.first_panel * kPanelColumns;
+    if (tiles.at_once() != nullptr) {
+      const LinearTiles some = {tiles.at_once() + part.first_tile,
+                                part.last_tile - part.first_tile};
+      float* out = columns + tiles.first_row(part.first_tile) * w.n_out;
+      return kernels.int8_tiles(panels, some, {out, w.n_out});
+    }
     for (std::int64_t tile = part.first_tile; tile < part.last_tile; ++tile) {
-      float* out = params.out + tiles.first_row(tile) * w.n_out + part.first_panel * kPanelColumns;
-      kernel(panels, tiles.input(tile), {out, w.n_out});
+      kernel(panels, tiles.input(tile), {columns + tiles.first_row(tile) * w.n_out, w.n_out});
     }
   });
 }

@@ -49,6 +49,13 @@ struct LinearOutput {
 
 using LinearKernel = void (*)(const LinearPanels&, const LinearInput&, const LinearOutput&);
 
+// Tiles whose rows follow one another in the output.
+struct LinearTiles {
+  const LinearInput* tiles;
+  int64_t n_tiles;
+};
+using LinearTilesKernel = void (*)(const LinearPanels&, const LinearTiles&, const LinearOutput&);
+
 struct PackRows {
   const float* x;  // [n_rows, n_in]
   int64_t n_in;
@@ -68,6 +75,8 @@ struct LinearKernels {
   LinearKernel int8;
   void (*pack)(const PackRows&);
   void (*quantize)(const PackRows&);  // pads n_in to a multiple of 32 with zeros
+  // Several tiles at once, with the bits of `int8`; null: it would not be faster.
+  LinearTilesKernel int8_tiles;
 };
 
 LinearKernels LinearKernelsPortable();

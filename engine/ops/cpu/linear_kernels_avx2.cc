@@ -3,6 +3,7 @@
 
 #include "engine/ops/cpu/linear_dot_pairs.h"
 #include "engine/ops/cpu/linear_kernels_impl.h"
+#include "engine/ops/cpu/linear_open_avx2.h"
 #include "engine/ops/cpu/vector_types.h"
 
 namespace keyhole {
@@ -25,6 +26,8 @@ struct Avx2Bytes {
   static inline B Add32(B a, B b) { return _mm256_add_epi32(a, b); }
   static inline B Set32(int x) { return _mm256_set1_epi32(x); }
   static inline V ToFloat(B b) { return _mm256_cvtepi32_ps(b); }
+  // Or all products of a block are made, and spilled, before any is added.
+  static inline void Keep(B& b) { asm("" : "+x"(b)); }
 };
 
 struct Avx2 : Vectors8, PairDot<Avx2Bytes, 2> {
@@ -48,8 +51,39 @@ struct Avx2 : Vectors8, PairDot<Avx2Bytes, 2> {
   }
 };
 
+template <int kBits, bool kOffsets>
+void OpenPanels(const LinearPanels& w, const LinearTiles& tiles, const LinearOutput& out) {
+  return w.zero == 0 ? OpenKernel<kBits, kOffsets, false>::Run(w, tiles, out)
+                     : OpenKernel<kBits, kOffsets, true>::Run(w, tiles, out);
+}
+
+// What lies in a panel that is partly filled is multiplied tile by tile.
+void Int8Tiles(const LinearPanels& w, const LinearTiles& tiles, const LinearOutput& out) {
+  if (w.code_bits == 4) {
+    w.has_offsets ? OpenPanels<4, true>(w, tiles, out) : OpenPanels<4, false>(w, tiles, out);
+  } else {
+    w.has_offsets ? OpenPanels<8, true>(w, tiles, out) : OpenPanels<8, false>(w, tiles, out);
+  }
+  const int64_t done = w.n_columns / kPanelColumns;
+  const int64_t column = done * kPanelColumns;
+  if (column == w.n_columns) return;
+  LinearPanels last = w;
+  last.data += done * w.panel_bytes;
+  last.n_columns -= column;
+  if (w.bias != nullptr) last.bias += column;
+  LinearOutput to = {out.data + column, out.stride};
+  for (int64_t t = 0; t < tiles.n_tiles; ++t) {
+    LinearKernelsImpl<Avx2>::Int8(last, tiles.tiles[t], to);
+    to.data += tiles.tiles[t].n_rows * out.stride;
+  }
+}
+
 }  // namespace
 
-LinearKernels LinearKernelsAvx2() { return LinearKernelsImpl<Avx2>::Set(); }
+LinearKernels LinearKernelsAvx2() {
+  LinearKernels kernels = LinearKernelsImpl<Avx2>::Set();
+  kernels.int8_tiles = Int8Tiles;
+  return kernels;
+}
 
 }  // namespace keyhole

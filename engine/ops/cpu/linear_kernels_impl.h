@@ -237,7 +237,8 @@ struct LinearKernelsImpl {
             FloatTile<Bf16, 1>,
             Int8,
             Inputs::Pack,
-            Inputs::Quantize};
+            Inputs::Quantize,
+            nullptr};
   }
 };
 

@@ -277,6 +277,30 @@ TEST_P(LinearTest, QuantisedRowDoesNotDependOnTheOthers) {
   }
 }
 
+// Rows that are too long to be multiplied in one piece, with and without a bias; the last panel is
+// partly filled.
+TEST_P(LinearTest, LongQuantisedRows) {
+  constexpr std::int64_t kIn = 2304;
+  const std::vector<float> x = RandomValues(9 * kIn, 71);
+  for (const auto encoding :
+       {QuantizedEncoding::kQ4_0, QuantizedEncoding::kQ4_1, QuantizedEncoding::kQ8_0}) {
+    const auto m = RandomQuantized(encoding, 39, kIn, 70);
+    for (const auto& bias : {std::vector<float>(), RandomValues(39, 72)}) {
+      auto packed = PackedLinear::PackQuantized(device_, 39, kIn, m.rows(), bias);
+      ASSERT_TRUE(packed.ok()) << packed.status();
+      std::vector<double> magnitude;
+      const auto want = Reference(m.values, RoundInputs(x, kIn), bias, &magnitude);
+      const std::vector<float> got = Apply(device_, *packed, x);
+      ExpectNear(got, want, magnitude);
+      for (int row = 0; row < 9; ++row) {
+        const auto first = x.begin() + row * kIn;
+        EXPECT_THAT(Apply(device_, *packed, {first, first + kIn}),
+                    ElementsAreArray(got.begin() + row * 39, got.begin() + (row + 1) * 39));
+      }
+    }
+  }
+}
+
 // ---- errors
 // -----------------------------------------------------------------------------------------
 
