@@ -44,6 +44,13 @@ class Tiles {
 
   std::int64_t count() const { return count_; }
 
+  // Parts of the rows whose inputs leave room for weights in a second level cache.
+  std::int64_t cached_parts() const {
+    constexpr std::int64_t kInputBytes = 192 << 10;
+    if (at_once() == nullptr) return 1;
+    return params_.n * weights_.panels.n_in * kWordsOfBlock * 4 / kBlock / kInputBytes + 1;
+  }
+
   // For LinearKernels::int8_tiles; null where tiles are multiplied one by one.
   const LinearInput* at_once() const { return inputs_.empty() ? nullptr : inputs_.data(); }
 
@@ -65,9 +72,11 @@ class Tiles {
   }
 
  private:
+  static constexpr std::int64_t kWordsOfBlock = kBlockWords + 3;  // codes, start and two scales
+
   void Pack(Device& device) {
     const std::int64_t n_blocks = weights_.panels.n_in / kBlock;
-    const std::int64_t words = params_.n * (int8_ ? n_blocks * 11 : weights_.n_in);
+    const std::int64_t words = params_.n * (int8_ ? n_blocks * kWordsOfBlock : weights_.n_in);
     std::byte* scratch = device.Scratch(static_cast<std::size_t>(words) * 4);
     if (int8_) {
       codes_ = reinterpret_cast<std::int32_t*>(scratch);
@@ -130,7 +139,8 @@ LinearKernel KernelFor(const LinearKernels& kernels, LinearFormat format) {
 // How the product is cut into tasks: panels x tiles. Never changes a result.
 class Cut {
  public:
-  Cut(const LinearWeights& w, std::int64_t n_tiles, int n_threads)
+  // least_parts: of the rows.
+  Cut(const LinearWeights& w, std::int64_t n_tiles, std::int64_t least_parts, int n_threads)
       : n_panels_(w.n_panels()), n_tiles_(n_tiles), n_threads_(n_threads) {
     constexpr std::int64_t kTaskBytes = 64 << 10;  // of weights: a few microseconds
     constexpr std::int64_t kPanelsAtOnce = 4;      // that a kernel reads side by side
@@ -140,7 +150,8 @@ class Cut {
       panels_ *= 2;
     }
     groups_ = DivideUp(DivideUp(n_panels_, n_threads), panels_);
-    row_parts_ = std::clamp<std::int64_t>(enough_tasks / (groups_ * n_threads), 1, n_tiles);
+    row_parts_ = std::clamp<std::int64_t>(
+        std::max(enough_tasks / (groups_ * n_threads), least_parts), 1, n_tiles);
   }
 
   std::int64_t n_tasks() const { return n_threads_ * groups_ * row_parts_; }
@@ -152,12 +163,12 @@ class Cut {
     std::int64_t last_tile;
   };
 
-  // Each thread's panels are its own share, which the pool gives it in order. May be empty.
+  // Each thread's panels are its own share, which the pool gives it in order: all of it for some
+  // rows, which stay in its cache, then for the next ones. May be empty.
   Part part(std::int64_t task) const {
-    const std::int64_t group = task / row_parts_;
-    const std::int64_t thread = group / groups_;
-    const std::int64_t first = n_panels_ * thread / n_threads_ + group % groups_ * panels_;
-    const std::int64_t row_part = task % row_parts_;
+    const std::int64_t thread = task / (groups_ * row_parts_);
+    const std::int64_t first = n_panels_ * thread / n_threads_ + task % groups_ * panels_;
+    const std::int64_t row_part = task / groups_ % row_parts_;
     return {first,
             std::min(first + panels_, n_panels_ * (thread + 1) / n_threads_),
             n_tiles_ * row_part / row_parts_,
@@ -183,7 +194,7 @@ void LinearCpu(Device& device, const LinearCpuParams& params) {
   const LinearKernels kernels = KernelsFor(device.cpu_level());
   const LinearKernel kernel = KernelFor(kernels, w.format);
   const Tiles tiles(device, params, kernels);
-  const Cut cut(w, tiles.count(), device.pool().n_threads());
+  const Cut cut(w, tiles.count(), tiles.cached_parts(), device.pool().n_threads());
   device.pool().ParallelFor(cut.n_tasks(), [&](std::int64_t task) {
     const Cut::Part part = cut.part(task);
     if (part.first_panel >= part.last_panel) return;

@@ -26,7 +26,6 @@ struct PairDot {
     for (int r = 0; r < kRows; ++r) {
       sums[r][v] =
           Bytes::Add16(sums[r][v], Bytes::MulPairs(weights, Bytes::Set32(x[r * kBlockWords])));
-      if (kRows > 1) Bytes::Keep(sums[r][v]);  // a single row's sums may be joined in any order
     }
   }
 

@@ -1,7 +1,7 @@
 // Kernels of Linear for AVX2, FMA and F16C.
 #include <immintrin.h>
 
-#include "engine/ops/cpu/linear_dot_pairs.h"
+#include "engine/ops/cpu/linear_dot_avx2.h"
 #include "engine/ops/cpu/linear_kernels_impl.h"
 #include "engine/ops/cpu/linear_open_avx2.h"
 #include "engine/ops/cpu/vector_types.h"
@@ -9,28 +9,7 @@
 namespace keyhole {
 namespace {
 
-struct Avx2Bytes {
-  using B = __m256i;
-  using V = Vectors8::V;
-
-  static inline B Load(const unsigned char* p) {
-    return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
-  }
-  static inline B LowNibbles(B b) { return _mm256_and_si256(b, _mm256_set1_epi8(15)); }
-  static inline B HighNibbles(B b) { return LowNibbles(_mm256_srli_epi16(b, 4)); }
-  static inline B MulPairs(B codes, B x) { return _mm256_maddubs_epi16(codes, x); }
-  static inline B SumPairs(B b, short times) {
-    return _mm256_madd_epi16(b, _mm256_set1_epi16(times));
-  }
-  static inline B Add16(B a, B b) { return _mm256_add_epi16(a, b); }
-  static inline B Add32(B a, B b) { return _mm256_add_epi32(a, b); }
-  static inline B Set32(int x) { return _mm256_set1_epi32(x); }
-  static inline V ToFloat(B b) { return _mm256_cvtepi32_ps(b); }
-  // Or all products of a block are made, and spilled, before any is added.
-  static inline void Keep(B& b) { asm("" : "+x"(b)); }
-};
-
-struct Avx2 : Vectors8, PairDot<Avx2Bytes, 2> {
+struct Avx2 : Vectors8 {
   using V = Vectors8::V;
   using I = Vectors8::I;
   static constexpr int kMaxRows = 6;
@@ -49,33 +28,59 @@ struct Avx2 : Vectors8, PairDot<Avx2Bytes, 2> {
         _mm_packs_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packs_epi16(words, words));
   }
+
+  template <int kBits, int kRows>
+  static inline __attribute__((always_inline)) void DotBlock(const unsigned char* codes,
+                                                             const int32_t* x,
+                                                             const int32_t* start,
+                                                             V (*out)[2]) {
+    __m256i high[kRows][2];
+    BlockDot<kRows> dot;
+    if constexpr (kBits == 4) {
+      dot.FourBits(codes, x);
+    } else {
+      dot.template Nibbles<true>(codes, x);
+#pragma GCC unroll 8
+      for (int i = 0; i < 2 * kRows; ++i) high[i / 2][i % 2] = SumPairs(dot.sums[i / 2][i % 2], 16);
+      // Leaves the registers to the low nibbles.
+      if constexpr (kRows > 1) asm("" : "+m"(high));
+      dot.template Nibbles<false>(codes, x);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 2 * kRows; ++i) {
+      __m256i sum =
+          _mm256_add_epi32(SumPairs(dot.sums[i / 2][i % 2], 1), _mm256_set1_epi32(start[i / 2]));
+      if constexpr (kBits == 8) sum = _mm256_add_epi32(sum, high[i / 2][i % 2]);
+      out[i / 2][i % 2] = _mm256_cvtepi32_ps(sum);
+    }
+  }
 };
 
-template <int kBits, bool kOffsets>
+template <bool kOffsets>
 void OpenPanels(const LinearPanels& w, const LinearTiles& tiles, const LinearOutput& out) {
-  return w.zero == 0 ? OpenKernel<kBits, kOffsets, false>::Run(w, tiles, out)
-                     : OpenKernel<kBits, kOffsets, true>::Run(w, tiles, out);
+  return w.zero == 0 ? OpenKernel<kOffsets, false>::Run(w, tiles, out)
+                     : OpenKernel<kOffsets, true>::Run(w, tiles, out);
 }
 
-// What lies in a panel that is partly filled is multiplied tile by tile.
-void Int8Tiles(const LinearPanels& w, const LinearTiles& tiles, const LinearOutput& out) {
-  if (w.code_bits == 4) {
-    w.has_offsets ? OpenPanels<4, true>(w, tiles, out) : OpenPanels<4, false>(w, tiles, out);
-  } else {
-    w.has_offsets ? OpenPanels<8, true>(w, tiles, out) : OpenPanels<8, false>(w, tiles, out);
+void TileByTile(const LinearPanels& w, const LinearTiles& tiles, LinearOutput out) {
+  for (int64_t t = 0; t < tiles.n_tiles; ++t) {
+    LinearKernelsImpl<Avx2>::Int8(w, tiles.tiles[t], out);
+    out.data += tiles.tiles[t].n_rows * out.stride;
   }
-  const int64_t done = w.n_columns / kPanelColumns;
-  const int64_t column = done * kPanelColumns;
+}
+
+void Int8Tiles(const LinearPanels& w, const LinearTiles& tiles, const LinearOutput& out) {
+  constexpr int64_t kEnough = 4;  // tiles that make up for laying codes open
+  if (w.code_bits != 4 || tiles.n_tiles < kEnough) return TileByTile(w, tiles, out);
+  w.has_offsets ? OpenPanels<true>(w, tiles, out) : OpenPanels<false>(w, tiles, out);
+  const int64_t n_whole = w.n_columns / kPanelColumns;
+  const int64_t column = n_whole * kPanelColumns;
   if (column == w.n_columns) return;
-  LinearPanels last = w;
-  last.data += done * w.panel_bytes;
+  LinearPanels last = w;  // partly filled
+  last.data += n_whole * w.panel_bytes;
   last.n_columns -= column;
   if (w.bias != nullptr) last.bias += column;
-  LinearOutput to = {out.data + column, out.stride};
-  for (int64_t t = 0; t < tiles.n_tiles; ++t) {
-    LinearKernelsImpl<Avx2>::Int8(last, tiles.tiles[t], to);
-    to.data += tiles.tiles[t].n_rows * out.stride;
-  }
+  TileByTile(last, tiles, {out.data + column, out.stride});
 }
 
 }  // namespace

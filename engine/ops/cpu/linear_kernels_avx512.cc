@@ -23,7 +23,6 @@ struct Avx512Bytes {
   static inline B Add32(B a, B b) { return _mm512_add_epi32(a, b); }
   static inline B Set32(int x) { return _mm512_set1_epi32(x); }
   static inline V ToFloat(B b) { return _mm512_cvtepi32_ps(b); }
-  static inline void Keep(B&) {}
 };
 
 struct Avx512 : Vectors16, PairDot<Avx512Bytes, 1> {
