@@ -5,16 +5,11 @@
 
 #include <immintrin.h>
 
+#include "engine/ops/cpu/byte_products_avx2.h"
 #include "engine/ops/cpu/linear_kernels.h"
 
 namespace keyhole {
 namespace {
-
-// Of four inputs and 16 columns.
-struct GroupCodes {
-  __m256i left;
-  __m256i right;
-};
 
 inline __m256i LowNibbles(__m256i b) { return _mm256_and_si256(b, _mm256_set1_epi8(15)); }
 inline __m256i HighNibbles(__m256i b) { return LowNibbles(_mm256_srli_epi16(b, 4)); }
@@ -23,11 +18,8 @@ template <int kRows>
 struct BlockDot {
   __m256i sums[kRows][2];  // [rows][columns / 8], two 16-bit sums a column
 
-  // The order of the instructions matters, and compilers do not keep it: two products and two sums
-  // are handed to the units together, and sums leave the units of products free. Nor do they add
-  // products one by one: they make all of a block first, and spill them.
   template <bool kFirst>
-  inline __attribute__((always_inline)) void Add(const GroupCodes& codes, const int32_t* x) {
+  inline __attribute__((always_inline)) void Add(const TwoVectors& codes, const int32_t* x) {
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
       const __m256i xr = _mm256_set1_epi32(x[r * kBlockWords]);
@@ -38,24 +30,14 @@ struct BlockDot {
         sums[r][0] = _mm256_add_epi16(sums[r][0], _mm256_maddubs_epi16(codes.left, xr));
         sums[r][1] = _mm256_add_epi16(sums[r][1], _mm256_maddubs_epi16(codes.right, xr));
       } else {
-        __m256i left;
-        __m256i right;
-        asm("vpmaddubsw %[x], %[codes], %[left]\n\t"
-            "vpmaddubsw %[x], %[more], %[right]\n\t"
-            "vpaddw %[left], %[sum], %[sum]\n\t"
-            "vpaddw %[right], %[other], %[other]"
-            : [left] "=&x"(left),
-              [right] "=&x"(right),
-              [sum] "+&x"(sums[r][0]),
-              [other] "+&x"(sums[r][1])
-            : [x] "x"(xr), [codes] "x"(codes.left), [more] "x"(codes.right));
+        AddProducts(codes, xr, sums[r]);
       }
     }
   }
 
-  static inline __attribute__((always_inline)) GroupCodes LoadGroup(const unsigned char* codes) {
+  static inline __attribute__((always_inline)) TwoVectors LoadGroup(const unsigned char* codes) {
     const auto* from = reinterpret_cast<const __m256i*>(codes);
-    GroupCodes group = {_mm256_load_si256(from), _mm256_load_si256(from + 1)};
+    TwoVectors group = {_mm256_load_si256(from), _mm256_load_si256(from + 1)};
     // Or they are loaded again for each row.
     if constexpr (kRows > 1) asm("" : "+x"(group.left), "+x"(group.right));
     return group;
@@ -86,14 +68,14 @@ struct BlockDot {
 
  private:
   template <bool kHigh>
-  static inline __attribute__((always_inline)) GroupCodes NibblesOf(const GroupCodes& raw) {
+  static inline __attribute__((always_inline)) TwoVectors NibblesOf(const TwoVectors& raw) {
     if constexpr (kHigh) return {HighNibbles(raw.left), HighNibbles(raw.right)};
     return {LowNibbles(raw.left), LowNibbles(raw.right)};
   }
 
   template <bool kFirst>
   inline __attribute__((always_inline)) void AddPair(const unsigned char* codes, const int32_t* x) {
-    const GroupCodes raw = LoadGroup(codes);
+    const TwoVectors raw = LoadGroup(codes);
     Add<kFirst>(NibblesOf<false>(raw), x);
     Add<false>(NibblesOf<true>(raw), x + 4);
   }

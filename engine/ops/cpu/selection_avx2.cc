@@ -1,6 +1,7 @@
 // Selection kernels for AVX2 and FMA: vectors of eight.
 #include <immintrin.h>
 
+#include "engine/ops/cpu/byte_products_avx2.h"
 #include "engine/ops/cpu/selection_dot_pairs.h"
 #include "engine/ops/cpu/selection_kernels_impl.h"
 #include "engine/ops/cpu/sum_rows_avx2.h"
@@ -32,6 +33,41 @@ struct Avx2 : SumRowsAvx2, SelectionDotPairs<Avx2Pairs> {
   static constexpr int kWidth = 8;
   static constexpr int kMaxQueries = 4;
   using I = VectorTypes<kWidth>::I;
+
+  // As SelectionDotPairs' own, for all tokens at a time: a query's words are read once.
+  template <int kLines, int kCount>
+  static inline __attribute__((always_inline)) void CoarseDot(const unsigned char* lines,
+                                                              const int32_t* codes,
+                                                              I (*sums)[kVectors]) {
+    constexpr int kPlanes = CoarsePlanes(kLines);
+    __m256i totals[kCount][kVectors];
+#pragma GCC unroll 16
+    for (int p = 0; p < kPlanes; ++p) {
+      const TwoVectors plane = {PlaneOf(lines, p), PlaneOf(lines + kBytes, p)};
+#pragma GCC unroll 4
+      for (int i = 0; i < kCount; ++i) {
+        const __m256i query = _mm256_set1_epi32(codes[i * kPlanes + p]);
+        if (p == 0) {
+          totals[i][0] = _mm256_maddubs_epi16(plane.left, query);
+          totals[i][1] = _mm256_maddubs_epi16(plane.right, query);
+        } else {
+          AddProducts(plane, query, totals[i]);
+        }
+      }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < kCount * kVectors; ++i) {
+      sums[i / kVectors][i % kVectors] = reinterpret_cast<I>(
+          _mm256_madd_epi16(totals[i / kVectors][i % kVectors], _mm256_set1_epi16(1)));
+    }
+  }
+  static inline __attribute__((always_inline)) __m256i PlaneOf(const unsigned char* lines, int p) {
+    const CoarsePlane plane = CoarsePlaneAt(p);
+    const __m256i line = Avx2Pairs::Load(lines + 64 * plane.line);
+    return Avx2Pairs::And8(
+        plane.shift < 0 ? Avx2Pairs::Double16(line) : Avx2Pairs::Right16(line, plane.shift),
+        plane.mask);
+  }
 
   static inline V MulAdd(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
   static inline V Larger(V a, V b) { return _mm256_max_ps(a, b); }
