@@ -28,11 +28,11 @@ struct AttendFew {
     const Element* key[4];
     for (int r = 0; r < 4; ++r) key[r] = reinterpret_cast<const Element*>(keys[r]);
     for (int c = 0; c < dim; c += kWidth) {
-      V k[4];
-      for (int r = 0; r < 4; ++r) k[r] = M::Load(key[r] + c);
-      for (int l = 0; l < kLanes; ++l) {
-        const V q = M::Load(queries + l * query_stride + c);
-        for (int r = 0; r < 4; ++r) acc[l][r] = Isa::MulAdd(q, k[r], acc[l][r]);
+      V q[kLanes];
+      for (int l = 0; l < kLanes; ++l) q[l] = M::Load(queries + l * query_stride + c);
+      for (int r = 0; r < 4; ++r) {
+        const V k = M::Load(key[r] + c);
+        for (int l = 0; l < kLanes; ++l) acc[l][r] = Isa::MulAdd(q[l], k, acc[l][r]);
       }
     }
     for (int l = 0; l < kLanes; ++l) {
@@ -109,11 +109,11 @@ struct AttendFew {
       if (first == 0 && c == 0 && j < t.n_next) {
         Prefetch(t.next_values[j] + t.head_offset, t.head_bytes);
       }
-      V value[kVectors];
-      for (int v = 0; v < kVectors; ++v) value[v] = M::Load(row + v * kWidth);
-      for (int l = 0; l < kLanes; ++l) {
-        const V weight = M::Set(weights[l * kAttendTileRows + j]);
-        for (int v = 0; v < kVectors; ++v) acc[l][v] = Isa::MulAdd(weight, value[v], acc[l][v]);
+      V weight[kLanes];
+      for (int l = 0; l < kLanes; ++l) weight[l] = M::Set(weights[l * kAttendTileRows + j]);
+      for (int v = 0; v < kVectors; ++v) {
+        const V value = M::Load(row + v * kWidth);
+        for (int l = 0; l < kLanes; ++l) acc[l][v] = Isa::MulAdd(weight[l], value, acc[l][v]);
       }
     }
     for (int l = 0; l < kLanes; ++l) {
@@ -134,10 +134,12 @@ struct AttendFew {
       ScoreFew<kLanes, Element>(t, rows, dim, first);
       for (int l = first; l < first + kLanes; ++l) t.correction[l] = SoftmaxLane(t, s, l);
     } else {
-      constexpr int kStep = Isa::kFewVectors * kWidth;
+      // Twelve sums leave room for the weights of three lanes and a value in 16 registers.
+      constexpr int kVectors = kLanes < kLaneBlock ? 4 : Isa::kFewVectors;
+      constexpr int kStep = kVectors * kWidth;
       int c = 0;
       for (; c + kStep <= dim; c += kStep) {
-        WeighFew<kLanes, Isa::kFewVectors, Element>(t, s, rows, first, c);
+        WeighFew<kLanes, kVectors, Element>(t, s, rows, first, c);
       }
       for (; c < dim; c += kWidth) WeighFew<kLanes, 1, Element>(t, s, rows, first, c);
     }
@@ -169,7 +171,7 @@ struct AttendFew {
   template <class Element, bool kKeys>
   static void FewPass(const AttendTile& t, const AttendState& s) {
     const unsigned char* const* from = kKeys ? t.keys : t.values;
-    const unsigned char* at[kAttendTileRows] = {};
+    const unsigned char* at[kAttendTileRows];
     if constexpr (!kHasScale<Element>) {
       if (t.head_dim % kWidth == 0) {
         for (int j = 0; j < t.n_rows; ++j) at[j] = from[j] + t.head_offset;

@@ -1,5 +1,6 @@
 // Arithmetic on vectors of floats for any width, written with the compiler's vector extension.
-// `Isa` gives kWidth and MulAdd. Includes no library header: see attend_kernels_impl.h.
+// `Isa` gives kWidth and MulAdd, and may give LoadBf16. Includes no library header: see
+// attend_kernels_impl.h.
 #pragma once
 
 #include <stddef.h>
@@ -71,9 +72,13 @@ struct VectorMath {
     return v;
   }
   static inline V Load(const Bf16* p) {
-    H h;
-    __builtin_memcpy(&h, p, sizeof(h));
-    return reinterpret_cast<V>(__builtin_convertvector(h, U) << 16);
+    if constexpr (requires { Isa::LoadBf16(p); }) {
+      return Isa::LoadBf16(p);
+    } else {
+      H h;
+      __builtin_memcpy(&h, p, sizeof(h));
+      return reinterpret_cast<V>(__builtin_convertvector(h, U) << 16);
+    }
   }
   static inline V Load(const Int8* p) {
     B b;
