@@ -307,6 +307,8 @@ class DeviceAttentionTest : public GpuTest {
     device_maps_.emplace(stream(), *maps_);
     auto* digests = Take<std::uint8_t>(digest_layout_.page_bytes() * kPages);
     attention_.emplace(cuda::DeviceAttentionShape{.n_heads = n_heads(),
+                                                  .all_heads = n_heads(),
+                                                  .all_kv_heads = kKvHeads,
                                                   .n_pages = kPages,
                                                   .n_sequences = 3,
                                                   .settings = settings_,
@@ -330,6 +332,8 @@ class DeviceAttentionTest : public GpuTest {
                     Take<float>(kMostTokens * kv_size),
                     Take<float>(kMostTokens * kv_size),
                     Take<float>(kMostTokens * q_size())};
+    projections_.all_q = projections_.q;
+    projections_.all_k = projections_.k;
   }
 
   DeviceAttentionCase case_;
