@@ -1,5 +1,5 @@
-// Integer products of a block with the byte-pair instructions of AVX2 and AVX-512 BW. `Bytes` gives
-// a vector of bytes B and these instructions.
+// Integer products of a block with the byte-pair instructions of AVX-512 BW. `Bytes` gives a vector
+// of bytes B and these instructions. AVX2, with half the registers, has linear_dot_avx2.h.
 //
 // The instruction adds two products u8 * s8 in 16 bits with saturation. Codes of 4 bits stay far
 // below: eight groups sum to at most 8 * 2 * 15 * 127 = 30480. Codes of 8 bits are taken as two
