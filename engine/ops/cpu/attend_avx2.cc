@@ -1,33 +1,139 @@
-// Attention kernels for AVX2 and FMA: vectors of eight.
+// Attention kernels for AVX2 and FMA: vectors of eight. Many queries have scores and sums of values
+// by products of integers, but for rows in f32.
 #include <immintrin.h>
 
+#include "engine/ops/cpu/attend_int8_scores_avx2.h"
+#include "engine/ops/cpu/attend_int8_values_avx2.h"
+#include "engine/ops/cpu/attend_isa_avx2.h"
 #include "engine/ops/cpu/attend_kernels_impl.h"
-#include "engine/ops/cpu/load_bf16_avx2.h"
-#include "engine/ops/cpu/sum_rows_avx2.h"
+#include "engine/ops/cpu/attend_many_avx2.h"
+#include "engine/ops/cpu/attend_softmax_avx2.h"
 
 namespace keyhole {
 namespace {
 
-struct Avx2 : SumRowsAvx2, LoadBf16Avx2 {
-  static constexpr int kWidth = 8;
-  static constexpr int kFewVectors = 2;
-  static constexpr int kManyVectors = 2;
+constexpr int kManyRows = 128;
+static_assert(kManyRows % kRowGroup == 0);
 
-  static inline V MulAdd(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
-  static inline float SumOf(V v) {
-    const __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    const __m128 pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
-    return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
-  }
-  static inline float MaxOf(V v) {
-    const __m128 half = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    const __m128 pair = _mm_max_ps(half, _mm_movehl_ps(half, half));
-    return _mm_cvtss_f32(_mm_max_ss(pair, _mm_movehdup_ps(pair)));
-  }
+// A tile's rows while they are multiplied.
+struct RowCodes {
+  int padded_rows;            // to kRowGroup
+  const unsigned char* keys;  // [padded_rows][head_dim]
+  const int32_t* values;      // [padded_dim / 4][padded_rows / 4][4]
+  float key_scales[kManyRows];
+  float value_scales[kManyRows];
 };
+
+template <class Element>
+void PackRows(const AttendTile& t, RowCodes& rows) {
+  rows.padded_rows = (t.n_rows + kRowGroup - 1) / kRowGroup * kRowGroup;
+  auto* keys = reinterpret_cast<unsigned char*>(t.rows);
+  rows.keys = keys;
+  // Rows that are not there are the last one, with weights of zero.
+  const auto head_of = [&t](const unsigned char* const* from, int j) {
+    return reinterpret_cast<const Element*>(from[j < t.n_rows ? j : t.n_rows - 1] + t.head_offset);
+  };
+  for (int j = 0; j < rows.padded_rows; ++j, keys += t.head_dim) {
+    rows.key_scales[j] = KeyCodes(head_of(t.keys, j), t.head_dim, keys);
+  }
+  auto* values = reinterpret_cast<int32_t*>(keys);
+  rows.values = values;
+  for (int j = 0; j < rows.padded_rows; j += 4) {
+    const Element* heads[4];
+    for (int r = 0; r < 4; ++r) heads[r] = head_of(t.values, j + r);
+    ValueCodes(heads, t.head_dim, rows.padded_rows, rows.value_scales + j, values + j);
+  }
+}
+
+// `acc` is [lanes / 16][padded_dim][16] until no tile is left.
+void RunBlock(const AttendTile& t, const AttendState& s, const RowCodes& rows, int block) {
+  const QueryBlock queries(t.queries, t.head_dim, block);
+  float* const scores = t.scores;
+  for (int j = 0; j < t.n_rows; j += 4) {
+    ScoreBlock(queries,
+               rows.keys + static_cast<ptrdiff_t>(j) * t.head_dim,
+               rows.key_scales + j,
+               scores + j * kBlockLanes);
+  }
+  __m256 correction[kBlockVectors];
+  __m256 scale[kBlockVectors];
+  for (int v = 0; v < kBlockVectors; ++v) {
+    const int in_block = v * kVectorLanes;
+    const int lane = block * kBlockLanes + in_block;
+    const TileFactors factors =
+        SoftmaxLanes({.scores = scores + in_block,
+                      .n_rows = t.n_rows,
+                      .padded_rows = rows.padded_rows,
+                      .value_scales = rows.value_scales,
+                      .visible = t.visible == nullptr ? nullptr : t.visible + lane,
+                      .scale = _mm256_loadu_ps(queries.scales + in_block),
+                      .bias = _mm256_loadu_ps(t.bias + lane)},
+                     s.max + lane,
+                     s.sum + lane);
+    correction[v] = factors.correction;
+    scale[v] = factors.scale;
+  }
+  float* acc = s.acc + static_cast<ptrdiff_t>(block) * t.padded_dim * kBlockLanes;
+  for (int c = 0; c < t.head_dim; c += 4) {
+    AddValues(rows.values + static_cast<ptrdiff_t>(c) / 4 * rows.padded_rows,
+              reinterpret_cast<const int32_t*>(scores),
+              rows.padded_rows,
+              correction,
+              scale,
+              acc + static_cast<ptrdiff_t>(c) * kBlockLanes);
+  }
+}
+
+// Rows that are read next, some for each block.
+void PrefetchRows(const AttendTile& t, int begin, int end) {
+  for (int j = begin; j < end; ++j) {
+    const unsigned char* key = t.next_keys[j] + t.head_offset;
+    const unsigned char* value = t.next_values[j] + t.head_offset;
+    for (int b = 0; b < t.head_bytes; b += 64) {
+      __builtin_prefetch(key + b, 0, 2);
+      __builtin_prefetch(value + b, 0, 2);
+    }
+  }
+}
+
+template <class Element>
+void RunBytes(const AttendTile& t, const AttendState& s) {
+  RowCodes rows;
+  PackRows<Element>(t, rows);
+  const int n_blocks = t.padded_lanes / kBlockLanes;
+  for (int block = 0; block < n_blocks; ++block) {
+    PrefetchRows(t, t.n_next * block / n_blocks, t.n_next * (block + 1) / n_blocks);
+    RunBlock(t, s, rows, block);
+  }
+}
+
+void UnpackSums(float* acc, float* scratch, int padded_dim, int padded_lanes) {
+  const ptrdiff_t n = static_cast<ptrdiff_t>(padded_dim) * padded_lanes;
+  __builtin_memcpy(scratch, acc, n * sizeof(float));
+  for (int lane = 0; lane < padded_lanes; ++lane) {
+    const float* in = scratch +
+                      static_cast<ptrdiff_t>(lane / kBlockLanes) * padded_dim * kBlockLanes +
+                      lane % kBlockLanes;
+    float* out = acc + static_cast<ptrdiff_t>(lane) * padded_dim;
+    for (int c = 0; c < padded_dim; ++c) out[c] = in[static_cast<ptrdiff_t>(c) * kBlockLanes];
+  }
+}
 
 }  // namespace
 
-AttendKernelSet AttendKernelsAvx2() { return MakeAttendKernels<Avx2>(); }
+AttendKernelSet AttendKernelsAvx2() {
+  AttendKernelSet kernels = MakeAttendKernels<Avx2>();
+  // Scores of sixteen lanes are in use at a time, so that more lanes share the rows' codes.
+  kernels.tile_lanes = 384;
+  kernels.bf16.many_rows = kManyRows;
+  kernels.bf16.many = RunBytes<Bf16>;
+  kernels.bf16.pack_queries = PackInt8Queries<Bf16>;
+  kernels.bf16.unpack_sums = UnpackSums;
+  kernels.int8.many_rows = kManyRows;
+  kernels.int8.many = RunBytes<Int8>;
+  kernels.int8.pack_queries = PackInt8Queries<Int8>;
+  kernels.int8.unpack_sums = UnpackSums;
+  return kernels;
+}
 
 }  // namespace keyhole

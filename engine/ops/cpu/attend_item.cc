@@ -243,16 +243,26 @@ void RunQueryTile(const Run& run, const AttendSpan& span) {
   const AttendPart& part = run.params.parts[span.part];
   const std::size_t head_bytes = run.layout().head_bytes();
   PackQueryTile(run, part);
-  RowPointers rows;
-  for (std::int32_t done = 0; done < span.count; done += rows.count) {
+  RowPointers pointers[2];
+  const auto resolve = [&](std::int32_t done, RowPointers& out) {
     const std::int32_t count = std::min(run.kernel().many_rows, span.count - done);
-    ResolveRows(run.params, part, span.first + done, count, rows);
+    ResolveRows(run.params, part, span.first + done, count, out);
+  };
+  resolve(0, pointers[0]);
+  for (std::int32_t done = 0, turn = 0; done < span.count; turn ^= 1) {
+    const RowPointers& rows = pointers[turn];
+    RowPointers& next = pointers[turn ^ 1];
+    resolve(done + rows.count, next);
     AttendTile tile = MakeTile(run, rows);
+    tile.next_keys = next.keys;
+    tile.next_values = next.values;
+    tile.n_next = next.count;
     tile.head_offset = run.item.kv_begin * head_bytes;
     if (MaskTile(run, part, part.range.begin + span.first + done, rows.count)) {
       tile.visible = run.scratch.visible.data();
     }
     run.kernel().many(tile, run.state);
+    done += rows.count;
   }
 }
 

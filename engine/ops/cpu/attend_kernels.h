@@ -22,7 +22,8 @@ struct AttendTile {
   const unsigned char* const* keys;       // [n_rows], where a row's keys begin
   const unsigned char* const* values;     // [n_rows]
   const unsigned char* const* next_keys;  // [n_next], of rows that are read next: few lanes fetch
-                                          // as many of them into the cache as the tile has rows
+                                          // as many of them into the cache as the tile has rows,
+                                          // many all of them, or none
   const unsigned char* const* next_values;
   size_t head_offset;  // of the KV head behind these pointers, in bytes
   int32_t n_rows;      // at most kAttendTileRows, or many_rows

@@ -81,9 +81,10 @@ inline std::vector<double> ReferenceQuery(const AttentionShape& shape,
 }
 
 // How far LargestStepError may go with bf16 rows: `widened` where they are multiplied as f32,
-// `products` where queries and weights are rounded to bf16 as well.
+// `products` where queries and weights are rounded as well, to bf16 or to integers.
 inline double Bf16StepBound(double widened, double products) {
-  return DetectCpuLevel() >= CpuLevel::kAvx512Bf16 ? products : widened;
+  const CpuLevel level = DetectCpuLevel();
+  return level == CpuLevel::kAvx2 || level >= CpuLevel::kAvx512Bf16 ? products : widened;
 }
 
 // Largest |out - reference| over the queries of the last step; rows_of(i) are what query i sees.

@@ -71,9 +71,12 @@ class AttendRowsTest : public testing::TestWithParam<std::tuple<CpuLevel, KvType
   KvType type() const { return std::get<1>(GetParam()); }
   // Of absolute errors of values near 1.
   double Tolerance(std::int32_t q_len) const {
-    return !Rounds(q_len) ? 2e-5 : q_len > 1 ? 1e-1 : 3e-2;
+    if (!Rounds(q_len)) return 2e-5;
+    if (level() == CpuLevel::kAvx2) return 1.2e-1;  // scores by seven bits
+    return q_len > 1 ? 1e-1 : 3e-2;
   }
   bool Rounds(std::int32_t q_len) const {
+    if (level() == CpuLevel::kAvx2) return q_len > 1 && type() != KvType::kF32;
     if (level() < CpuLevel::kAvx512Bf16) return false;
     if (type() == KvType::kInt8) return q_len > 1 || level() >= CpuLevel::kAmx;
     return type() == KvType::kBF16;
@@ -135,6 +138,54 @@ TEST_P(AttendRowsTest, LargeScoresDoNotOverflow) {
     for (const float x : c.out) ASSERT_TRUE(std::isfinite(x)) << q_len;
     if (Rounds(q_len)) continue;  // scores of 1e4 are off by 20: other rows win
     EXPECT_LT(LargestError(c.params, c.kv), 2e-2) << q_len;  // scores of 1e4 in f32
+  }
+}
+
+// The sums of products are as large as they can be.
+TEST_P(AttendRowsTest, NumbersOfOneSizeAreExact) {
+  for (const std::int32_t q_len : {1, 20}) {
+    for (const float sign : {-1.0F, 1.0F}) {
+      CausalCase c({1, 2, 64}, type(), 300, q_len, 5);
+      for (float& x : c.queries) x = 0.05F;
+      for (std::size_t i = 0; i < c.kv.k.size(); ++i) {
+        const std::size_t row = i / 64;
+        c.kv.k[i] = row % 3 == 0 ? sign : -sign;
+        c.kv.v[i] = row / 8 % 3 == 0 ? sign : -sign;
+      }
+      c.kv.Append();
+      RunOne(device_, c.params);
+      EXPECT_LT(LargestError(c.params, c.kv), Rounds(q_len) ? 1e-2 : 2e-5) << q_len << " " << sign;
+    }
+  }
+}
+
+TEST_P(AttendRowsTest, ValuesOfRowsMayDifferInSize) {
+  for (const std::int32_t q_len : {1, 20}) {
+    CausalCase c({1, 2, 64}, type(), 300, q_len, 8);
+    std::mt19937 random(2);
+    for (std::size_t row = 0; row < c.kv.v.size() / 64; ++row) {
+      const float size = std::pow(10.0F, -static_cast<float>(random() % 12));
+      for (std::size_t i = 64 * row; i < 64 * (row + 1); ++i) {
+        c.kv.v[i] *= size;
+        c.kv.k[i] *= size < 1e-9 ? 0.0F : 1;
+      }
+    }
+    c.kv.Append();
+    RunOne(device_, c.params);
+    EXPECT_LT(LargestError(c.params, c.kv), Tolerance(q_len)) << q_len;
+  }
+}
+
+TEST_P(AttendRowsTest, WhatIsNoNumberIsNotHidden) {
+  for (const std::int32_t q_len : {1, 20}) {
+    for (const float x :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      CausalCase c({1, 2, 64}, type(), 300, q_len, 5);
+      c.kv.v[64 * 77 + 5] = x;
+      c.kv.Append();
+      RunOne(device_, c.params);
+      for (std::size_t i = 5; i < c.out.size(); i += 64) EXPECT_FALSE(std::isfinite(c.out[i]));
+    }
   }
 }
 

@@ -42,10 +42,15 @@ struct KvSequence {
     std::copy_n(all.begin(), pages.size(), pages.begin());
     k = RandomFloats(random, n * layout.kv_size());
     v = RandomFloats(random, n * layout.kv_size());
+    Append();
+  }
+
+  // Stores k and v, which become what was stored.
+  void Append() {
     Device device(1);
-    const AppendKvParams params[] = {{store.get(), 0, pages, 0, n, k.data(), v.data()}};
+    const AppendKvParams params[] = {{store.get(), 0, pages, 0, n_rows, k.data(), v.data()}};
     AppendKv(device, params);
-    for (std::int32_t row = 0; row < n; ++row) Round(row);
+    for (std::int32_t row = 0; row < n_rows; ++row) Round(row);
   }
 
   // AppendKv's own test shows that int8 codes are the nearest ones.
