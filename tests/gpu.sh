@@ -9,8 +9,8 @@
 set -euo pipefail
 
 PROGRAMS=(tests/gpu/gpu_ops_test tests/gpu/gpu_model_test tests/bench/gpu/gpu_kernels_bench tests/bench/gpu/gpu_decode_bench)
-PIECES=(tests model-tests rank-tests sanitizer-memory sanitizer-races sanitizer-model-memory sanitizer-model-races bench-kernels bench-decode-host bench-decode-auto bench-full-attention
-  bench-capacity)
+PIECES=(tests model-tests rank-tests sanitizer-memory sanitizer-races sanitizer-model-memory sanitizer-model-races
+  bench-kernels bench-decode-host bench-decode-auto bench-full-attention bench-capacity)
 LIMIT_MIB=60
 SECONDS_A_PIECE=590
 RANKS='DeviceRanksTest.*' # of the model's tests: processes of their own
@@ -31,7 +31,7 @@ bundle() {
   ldd "$to"/bin/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u | while read -r library; do
     case $(basename "$library") in
       libc.so* | libm.so* | libdl.so* | librt.so* | libpthread.so* | libutil.so* | libcuda*.so* | ld-linux*) ;;
-      libtorch* | libc10* | libgomp* | libcublas* | libcupti* | libnccl*) ;;  # of the wheels there
+      libtorch* | libc10* | libgomp* | libcupti*) ;;  # of the wheels there
       *) strip -o "$to/lib/$(basename "$library")" "$library" ;;
     esac
   done

@@ -1,6 +1,9 @@
 // Functions of shared libraries that are loaded when they are first needed.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+
 namespace keyhole {
 
 // What is named to the linker instead takes its thread-local data from the stack of every thread:
@@ -8,11 +11,19 @@ namespace keyhole {
 // library or the function is not there. Thread: any.
 void* FindFunction(const char* library, const char* name);
 
-// Calls the function `name` of `library`, of the type of kFunction; `missing` where it is not
-// there.
-template <auto kFunction, typename Result, typename... Args>
-Result CallLoaded(const char* library, const char* name, Result missing, Args... args) {
-  static const auto function = reinterpret_cast<decltype(kFunction)>(FindFunction(library, name));
+template <std::size_t kSize>
+struct FunctionName {
+  constexpr FunctionName(const char (&name)[kSize]) {  // NOLINT(google-explicit-constructor)
+    std::copy_n(name, kSize, text);
+  }
+  char text[kSize];
+};
+
+// Calls a function of `library` that takes just these types; `missing` where it is not there.
+template <FunctionName kName, typename Result, typename... Args>
+Result CallLoaded(const char* library, Result missing, Args... args) {
+  static const auto function =
+      reinterpret_cast<Result (*)(Args...)>(FindFunction(library, kName.text));
   return function == nullptr ? missing : function(args...);
 }
 

@@ -5,30 +5,25 @@
 
 namespace {
 
-template <auto kFunction, typename... Args>
-cublasStatus_t Call(const char* name, Args... args) {
-  return keyhole::CallLoaded<kFunction>(
-      "libcublas.so.13", name, CUBLAS_STATUS_NOT_INITIALIZED, args...);
+template <keyhole::FunctionName kName, typename... Args>
+cublasStatus_t Call(Args... args) {
+  return keyhole::CallLoaded<kName>("libcublas.so.13", CUBLAS_STATUS_NOT_INITIALIZED, args...);
 }
 
 }  // namespace
 
 extern "C" {
 
-cublasStatus_t cublasCreate_v2(cublasHandle_t* handle) {
-  return Call<&cublasCreate_v2>("cublasCreate_v2", handle);
-}
+cublasStatus_t cublasCreate_v2(cublasHandle_t* handle) { return Call<"cublasCreate_v2">(handle); }
 
-cublasStatus_t cublasDestroy_v2(cublasHandle_t handle) {
-  return Call<&cublasDestroy_v2>("cublasDestroy_v2", handle);
-}
+cublasStatus_t cublasDestroy_v2(cublasHandle_t handle) { return Call<"cublasDestroy_v2">(handle); }
 
 cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, cudaStream_t stream) {
-  return Call<&cublasSetStream_v2>("cublasSetStream_v2", handle, stream);
+  return Call<"cublasSetStream_v2">(handle, stream);
 }
 
 cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t handle, void* workspace, std::size_t bytes) {
-  return Call<&cublasSetWorkspace_v2>("cublasSetWorkspace_v2", handle, workspace, bytes);
+  return Call<"cublasSetWorkspace_v2">(handle, workspace, bytes);
 }
 
 cublasStatus_t cublasGemmEx(cublasHandle_t handle,
@@ -50,46 +45,25 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle,
                             int c_stride,
                             cublasComputeType_t compute,
                             cublasGemmAlgo_t algorithm) {
-  using Function = cublasStatus_t (*)(cublasHandle_t,
-                                      cublasOperation_t,
-                                      cublasOperation_t,
-                                      int,
-                                      int,
-                                      int,
-                                      const void*,
-                                      const void*,
-                                      cudaDataType,
-                                      int,
-                                      const void*,
-                                      cudaDataType,
-                                      int,
-                                      const void*,
-                                      void*,
-                                      cudaDataType,
-                                      int,
-                                      cublasComputeType_t,
-                                      cublasGemmAlgo_t);
-  constexpr Function kFunction = &cublasGemmEx;  // which has overloads in C++
-  return Call<kFunction>("cublasGemmEx",
-                         handle,
-                         of_a,
-                         of_b,
-                         m,
-                         n,
-                         k,
-                         alpha,
-                         a,
-                         a_type,
-                         a_stride,
-                         b,
-                         b_type,
-                         b_stride,
-                         beta,
-                         c,
-                         c_type,
-                         c_stride,
-                         compute,
-                         algorithm);
+  return Call<"cublasGemmEx">(handle,
+                              of_a,
+                              of_b,
+                              m,
+                              n,
+                              k,
+                              alpha,
+                              a,
+                              a_type,
+                              a_stride,
+                              b,
+                              b_type,
+                              b_stride,
+                              beta,
+                              c,
+                              c_type,
+                              c_stride,
+                              compute,
+                              algorithm);
 }
 
 }  // extern "C"

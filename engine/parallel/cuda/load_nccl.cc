@@ -7,9 +7,9 @@ namespace {
 
 constexpr const char* kLibrary = "libnccl.so.2";
 
-template <auto kFunction, typename... Args>
-ncclResult_t Call(const char* name, Args... args) {
-  return keyhole::CallLoaded<kFunction>(kLibrary, name, ncclSystemError, args...);
+template <keyhole::FunctionName kName, typename... Args>
+ncclResult_t Call(Args... args) {
+  return keyhole::CallLoaded<kName>(kLibrary, ncclSystemError, args...);
 }
 
 }  // namespace
@@ -18,21 +18,19 @@ extern "C" {
 
 const char* ncclGetErrorString(ncclResult_t result) {
   constexpr const char* kMissing = "libnccl.so.2 cannot be loaded";
-  return keyhole::CallLoaded<&ncclGetErrorString>(kLibrary, "ncclGetErrorString", kMissing, result);
+  return keyhole::CallLoaded<"ncclGetErrorString">(kLibrary, kMissing, result);
 }
 
-ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
-  return Call<&ncclGetUniqueId>("ncclGetUniqueId", id);
-}
+ncclResult_t ncclGetUniqueId(ncclUniqueId* id) { return Call<"ncclGetUniqueId">(id); }
 
 ncclResult_t ncclCommInitRank(ncclComm_t* comm, int n_ranks, ncclUniqueId id, int rank) {
-  return Call<&ncclCommInitRank>("ncclCommInitRank", comm, n_ranks, id, rank);
+  return Call<"ncclCommInitRank">(comm, n_ranks, id, rank);
 }
 
-ncclResult_t ncclCommAbort(ncclComm_t comm) { return Call<&ncclCommAbort>("ncclCommAbort", comm); }
+ncclResult_t ncclCommAbort(ncclComm_t comm) { return Call<"ncclCommAbort">(comm); }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* failure) {
-  return Call<&ncclCommGetAsyncError>("ncclCommGetAsyncError", comm, failure);
+  return Call<"ncclCommGetAsyncError">(comm, failure);
 }
 
 ncclResult_t ncclAllReduce(const void* in,
@@ -42,7 +40,7 @@ ncclResult_t ncclAllReduce(const void* in,
                            ncclRedOp_t op,
                            ncclComm_t comm,
                            cudaStream_t stream) {
-  return Call<&ncclAllReduce>("ncclAllReduce", in, out, n, type, op, comm, stream);
+  return Call<"ncclAllReduce">(in, out, n, type, op, comm, stream);
 }
 
 ncclResult_t ncclAllGather(const void* in,
@@ -51,7 +49,7 @@ ncclResult_t ncclAllGather(const void* in,
                            ncclDataType_t type,
                            ncclComm_t comm,
                            cudaStream_t stream) {
-  return Call<&ncclAllGather>("ncclAllGather", in, out, n, type, comm, stream);
+  return Call<"ncclAllGather">(in, out, n, type, comm, stream);
 }
 
 }  // extern "C"
