@@ -18,7 +18,6 @@
 #include "engine/model/kv_layout_of.h"
 #include "engine/model/load_model.h"
 #include "engine/page_identity.h"
-#include "engine/parallel/smallest.h"
 #include "engine/parallel_setup.h"
 #include "engine/runtime/model_executor.h"
 #include "engine/selection/policy_registry.h"
@@ -109,7 +108,7 @@ absl::StatusOr<std::int32_t> CountPages(const EngineConfig& config,
 absl::Status AgreeOnAll(ProcessGroup& group, PolicyParts& policy, EngineDependencies& parts) {
   const std::string_view processor = CpuLevelName(DetectCpuLevel());
   KEYHOLE_RETURN_IF_ERROR(Agree(group, RankIdentity(parts, policy.maps.get(), processor)));
-  KEYHOLE_ASSIGN_OR_RETURN(const std::int64_t n_pages, SmallestOf(group, parts.n_pages));
+  KEYHOLE_ASSIGN_OR_RETURN(const std::int64_t n_pages, group.Smallest(parts.n_pages));
   parts.n_pages = static_cast<std::int32_t>(n_pages);
   policy.recall_interval = 0;  // no rank has all keys, which its exact scores need
   return absl::OkStatus();

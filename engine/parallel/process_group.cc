@@ -183,6 +183,11 @@ absl::StatusOr<std::vector<std::int64_t>> ProcessGroup::Exchange(std::int64_t va
   return std::vector<std::int64_t>(values, values + shard().size);
 }
 
+absl::StatusOr<std::int64_t> ProcessGroup::Smallest(std::int64_t own) {
+  KEYHOLE_ASSIGN_OR_RETURN(const std::vector<std::int64_t> all, Exchange(own));
+  return *std::ranges::min_element(all);
+}
+
 void ProcessGroup::AllReduce(at::Tensor& x) {
   const std::int64_t n = x.numel();
   const std::int64_t size = shard().size;

@@ -44,6 +44,9 @@ class ProcessGroup {
   // One number of each rank, by rank.
   absl::StatusOr<std::vector<std::int64_t>> Exchange(std::int64_t value);
 
+  // The smallest of all ranks' numbers.
+  absl::StatusOr<std::int64_t> Smallest(std::int64_t own);
+
   // --- tensors, contiguous f32 and of the same shape on every rank. Errors: what LibTorch throws.
 
   // x becomes the sum over ranks: rank 0's plus rank 1's and so on, each element in this order

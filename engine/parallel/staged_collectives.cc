@@ -11,7 +11,6 @@
 #include "engine/device/device_copy.h"
 #include "engine/device/device_error.h"
 #include "engine/device/pinned_buffer.h"
-#include "engine/parallel/smallest.h"
 
 namespace keyhole {
 namespace {
@@ -40,9 +39,7 @@ class StagedCollectives final : public DeviceCollectives {
 
   bool capturable() const override { return false; }
   absl::Status Synchronize(const Stream& stream) override { return stream.Synchronize(); }
-  absl::StatusOr<std::int64_t> Smallest(std::int64_t own) override {
-    return SmallestOf(*group_, own);
-  }
+  absl::StatusOr<std::int64_t> Smallest(std::int64_t own) override { return group_->Smallest(own); }
 
  private:
   static std::size_t Bytes(std::int64_t n) { return static_cast<std::size_t>(n) * sizeof(float); }

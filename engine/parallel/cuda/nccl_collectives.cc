@@ -11,7 +11,6 @@
 #include "absl/time/clock.h"
 #include "engine/device/device_error.h"
 #include "engine/device/event.h"
-#include "engine/parallel/smallest.h"
 #include "engine/status_macros.h"
 
 namespace keyhole {
@@ -73,9 +72,7 @@ class NcclCollectives final : public DeviceCollectives {
     }
   }
 
-  absl::StatusOr<std::int64_t> Smallest(std::int64_t own) override {
-    return SmallestOf(*group_, own);
-  }
+  absl::StatusOr<std::int64_t> Smallest(std::int64_t own) override { return group_->Smallest(own); }
 
  private:
   static std::size_t Count(std::int64_t n) { return static_cast<std::size_t>(n); }
