@@ -87,12 +87,8 @@ void RunBlock(const AttendTile& t, const AttendState& s, const RowCodes& rows, i
 // Rows that are read next, some for each block.
 void PrefetchRows(const AttendTile& t, int begin, int end) {
   for (int j = begin; j < end; ++j) {
-    const unsigned char* key = t.next_keys[j] + t.head_offset;
-    const unsigned char* value = t.next_values[j] + t.head_offset;
-    for (int b = 0; b < t.head_bytes; b += 64) {
-      __builtin_prefetch(key + b, 0, 2);
-      __builtin_prefetch(value + b, 0, 2);
-    }
+    AttendFew<Avx2>::Prefetch(t.next_keys[j] + t.head_offset, t.head_bytes);
+    AttendFew<Avx2>::Prefetch(t.next_values[j] + t.head_offset, t.head_bytes);
   }
 }
 
@@ -119,20 +115,22 @@ void UnpackSums(float* acc, float* scratch, int padded_dim, int padded_lanes) {
   }
 }
 
+template <class Element>
+void UseBytes(AttendKernels& kernels) {
+  kernels.many_rows = kManyRows;
+  kernels.many = RunBytes<Element>;
+  kernels.pack_queries = PackInt8Queries<Element>;
+  kernels.unpack_sums = UnpackSums;
+}
+
 }  // namespace
 
 AttendKernelSet AttendKernelsAvx2() {
   AttendKernelSet kernels = MakeAttendKernels<Avx2>();
   // Scores of sixteen lanes are in use at a time, so that more lanes share the rows' codes.
   kernels.tile_lanes = 384;
-  kernels.bf16.many_rows = kManyRows;
-  kernels.bf16.many = RunBytes<Bf16>;
-  kernels.bf16.pack_queries = PackInt8Queries<Bf16>;
-  kernels.bf16.unpack_sums = UnpackSums;
-  kernels.int8.many_rows = kManyRows;
-  kernels.int8.many = RunBytes<Int8>;
-  kernels.int8.pack_queries = PackInt8Queries<Int8>;
-  kernels.int8.unpack_sums = UnpackSums;
+  UseBytes<Bf16>(kernels.bf16);
+  UseBytes<Int8>(kernels.int8);
   return kernels;
 }
 

@@ -13,13 +13,9 @@
 namespace keyhole {
 namespace {
 
-constexpr float kRound = 12582912;  // see VectorMath
-
 // x[i] = 2^(x[i] * scale), relative error 1e-4; x[i] * scale is from -100 to 0. Step by step for
 // all four, since the processor looks too few instructions ahead to find the next chain by itself.
 inline __attribute__((always_inline)) void PowersOfTwo(__m256 (&x)[4], __m256 scale) {
-  // As in bf16_math.h.
-  constexpr float kFactors[] = {5.50088655e-2F, 2.42210969e-1F, 6.93282935e-1F, 1};
   const __m256 round = _mm256_set1_ps(kRound);
   __m256 shifted[4];
   __m256 p[4];
@@ -40,14 +36,14 @@ inline __attribute__((always_inline)) void PowersOfTwo(__m256 (&x)[4], __m256 sc
   }
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    p[i] = _mm256_fmadd_ps(x[i], _mm256_set1_ps(kFactors[0]), _mm256_set1_ps(kFactors[1]));
+    p[i] = _mm256_fmadd_ps(x[i], _mm256_set1_ps(kRoughExp2[0]), _mm256_set1_ps(kRoughExp2[1]));
     Pin(p[i]);
   }
 #pragma GCC unroll 2
   for (int k = 2; k < 4; ++k) {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      p[i] = _mm256_fmadd_ps(p[i], x[i], _mm256_set1_ps(kFactors[k]));
+      p[i] = _mm256_fmadd_ps(p[i], x[i], _mm256_set1_ps(kRoughExp2[k]));
       Pin(p[i]);
     }
   }

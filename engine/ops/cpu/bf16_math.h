@@ -4,6 +4,8 @@
 
 #include <immintrin.h>
 
+#include "engine/ops/cpu/vector_math.h"
+
 namespace keyhole {
 namespace {
 
@@ -31,12 +33,9 @@ inline __m512 PowerOfTwo(__m512 x) {
   const __m512 clamped = _mm512_max_ps(x, _mm512_set1_ps(-1000));
   const __m512 whole = _mm512_roundscale_ps(clamped, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 f = _mm512_sub_ps(clamped, whole);
-  // Least maximum of the relative error over [-1/2, 1/2] that makes 1 of 0: what was summed before
-  // is scaled by 2^0 again and again.
-  __m512 p = _mm512_set1_ps(5.50088655e-2F);
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.42210969e-1F));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93282935e-1F));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1));
+  __m512 p = _mm512_set1_ps(kRoughExp2[0]);
+#pragma GCC unroll 3
+  for (int k = 1; k < 4; ++k) p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(kRoughExp2[k]));
   return _mm512_scalef_ps(p, whole);
 }
 

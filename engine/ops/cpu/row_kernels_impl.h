@@ -95,8 +95,6 @@ struct RowKernelsImpl {
 
   // e^x for x <= 0, relative error below 2e-7 down to e^-87 and constant from there on.
   static V Exp(V x) {
-    constexpr float kRound =
-        12582912;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
     constexpr float kLn2High =
         0.693359375F;  // exact in few bits: times an integer below 2^8 it stays exact
     constexpr float kLn2Low = -2.12194440e-4F;

@@ -65,8 +65,6 @@ struct ScoreImpl {
 
   // 2^(scale * difference) for differences <= 0, relative error 2e-7; 2^-125 at least.
   static inline V Power(I difference, const Scale& scale) {
-    constexpr float kRound =
-        12582912;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
     const V x = Isa::Larger(ToFloat(difference), scale.least);
     const V shifted = Isa::MulAdd(x, scale.factor, M::Set(kRound));
     const V f = Isa::MulAdd(x, scale.factor, M::Set(kRound) - shifted);
