@@ -1,7 +1,6 @@
 // Collectives of accelerators, over an emulated NCCL and by way of the host: ranks are threads.
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <numeric>
 #include <vector>
 
@@ -16,16 +15,14 @@
 namespace keyhole {
 namespace {
 
+using testing::RankValue;
 using testing::RunRanks;
 
 constexpr absl::Duration kTimeout = absl::Seconds(30);
 
-// Values whose sum depends on its order.
 std::vector<float> Values(std::int32_t rank, std::size_t n) {
   std::vector<float> x(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    x[i] = std::sin(static_cast<float>(i * 7 + rank)) * std::pow(10.0F, static_cast<float>(rank));
-  }
+  for (std::size_t i = 0; i < n; ++i) x[i] = RankValue(rank, static_cast<std::int64_t>(i));
   return x;
 }
 
@@ -52,7 +49,7 @@ void ExpectSumsAndGathers(DeviceCollectives& ranks, const Stream& stream) {
     for (std::size_t i = 0; i < n; ++i) {
       float expected = 0;
       for (std::int32_t rank = 0; rank < shard.size; ++rank) {
-        const float of_rank = Values(rank, n)[i];
+        const float of_rank = RankValue(rank, static_cast<std::int64_t>(i));
         ASSERT_EQ(all[rank * n + i], of_rank);
         expected += of_rank;
       }

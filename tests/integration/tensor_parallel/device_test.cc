@@ -67,10 +67,7 @@ class DeviceRanksTest : public ::testing::Test {
     const Recording::Events events = recording->events();
     EXPECT_TRUE(events.finished) << events.failed.value_or(absl::OkStatus());
     std::vector<float> values;
-    for (const ChunkEvent& chunk : events.chunks) {
-      for (const TokenInfo& info : chunk.prompt_logprobs) values.push_back(info.chosen.logprob);
-      for (const TokenInfo& info : chunk.logprobs) values.push_back(info.chosen.logprob);
-    }
+    for (const TokenInfo& info : Infos(events)) values.push_back(info.chosen.logprob);
     return values;
   }
 };

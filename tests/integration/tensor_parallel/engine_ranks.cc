@@ -113,6 +113,15 @@ std::shared_ptr<Recording> Ask(Engine& engine, Request request) {
   return recording;
 }
 
+std::vector<TokenInfo> Infos(const Recording::Events& events) {
+  std::vector<TokenInfo> infos;
+  for (const ChunkEvent& chunk : events.chunks) {
+    infos.insert(infos.end(), chunk.prompt_logprobs.begin(), chunk.prompt_logprobs.end());
+    infos.insert(infos.end(), chunk.logprobs.begin(), chunk.logprobs.end());
+  }
+  return infos;
+}
+
 int RunRole(const std::vector<std::string>& arguments) {
   if (arguments.size() < 5) return 2;
   TensorParallelSettings settings;

@@ -41,6 +41,9 @@ Request SmallRequest(std::vector<TokenId> prompt, std::int32_t output_tokens);
 // REQUIRES: the engine takes the request.
 std::shared_ptr<Recording> Ask(Engine& engine, Request request);
 
+// Of a prompt's tokens and of an answer's, in the order of their coming.
+std::vector<TokenInfo> Infos(const Recording::Events& events);
+
 // The main function of a child: "--role ROLE SIZE RANK ADDRESS TIMEOUT_SECONDS ARGUMENT...". Roles:
 // play, work (RunWorker of SmallConfig; arguments NAME=VALUE change it) and serve (rank 0: an
 // engine that makes the file READY=PATH and waits to be killed).

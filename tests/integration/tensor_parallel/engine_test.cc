@@ -29,15 +29,6 @@ std::vector<Request> Requests() {
   return requests;
 }
 
-std::vector<TokenInfo> Infos(const Recording::Events& events) {
-  std::vector<TokenInfo> infos;
-  for (const ChunkEvent& chunk : events.chunks) {
-    infos.insert(infos.end(), chunk.prompt_logprobs.begin(), chunk.prompt_logprobs.end());
-    infos.insert(infos.end(), chunk.logprobs.begin(), chunk.logprobs.end());
-  }
-  return infos;
-}
-
 std::vector<Recording::Events> AskAll(Engine& engine, bool at_once) {
   std::vector<std::shared_ptr<Recording>> recordings;
   for (Request& request : Requests()) {

@@ -6,7 +6,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <functional>
 #include <thread>
 #include <vector>
@@ -20,16 +19,12 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::RankSettings;
+using testing::RankValue;
 using testing::RunRanks;
-
-// Values whose sum depends on its order.
-float Value(std::int32_t rank, std::int64_t i) {
-  return std::sin(static_cast<float>(i * 7 + rank)) * std::pow(10.0F, static_cast<float>(rank));
-}
 
 at::Tensor Values(std::int32_t rank, std::int64_t n) {
   at::Tensor x = at::empty({n}, at::kFloat);
-  for (std::int64_t i = 0; i < n; ++i) x.mutable_data_ptr<float>()[i] = Value(rank, i);
+  for (std::int64_t i = 0; i < n; ++i) x.mutable_data_ptr<float>()[i] = RankValue(rank, i);
   return x;
 }
 
@@ -40,8 +35,8 @@ TEST(ProcessGroup, SumsRunInTheOrderOfRanksInAnyShape) {
         at::Tensor x = Values(group->shard().rank, n);
         group->AllReduce(x);
         for (std::int64_t i = 0; i < n; ++i) {
-          float sum = Value(0, i);
-          for (std::int32_t rank = 1; rank < size; ++rank) sum += Value(rank, i);
+          float sum = RankValue(0, i);
+          for (std::int32_t rank = 1; rank < size; ++rank) sum += RankValue(rank, i);
           ASSERT_EQ(x.const_data_ptr<float>()[i], sum) << "element " << i << " of " << n;
         }
       }
@@ -64,14 +59,14 @@ TEST(ProcessGroup, EveryRankGetsEveryRanksTensor) {
     const at::Tensor all = group->AllGather(x);
     ASSERT_EQ(all.sizes(), (at::IntArrayRef{3, 2, 5}));
     for (std::int32_t i = 0; i < 30; ++i) {
-      EXPECT_EQ(all.const_data_ptr<float>()[i], Value(i / 10, i % 10));
+      EXPECT_EQ(all.const_data_ptr<float>()[i], RankValue(i / 10, i % 10));
     }
     const at::Tensor at_root = group->Gather(x);
     ASSERT_EQ(at_root.defined(), group->shard().is_root());
     if (!at_root.defined()) return;
     ASSERT_EQ(at_root.sizes(), (at::IntArrayRef{3, 2, 5}));
     for (std::int32_t i = 0; i < 30; ++i) {
-      EXPECT_EQ(at_root.const_data_ptr<float>()[i], Value(i / 10, i % 10));
+      EXPECT_EQ(at_root.const_data_ptr<float>()[i], RankValue(i / 10, i % 10));
     }
   });
 }

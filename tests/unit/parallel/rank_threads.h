@@ -4,6 +4,7 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -24,6 +25,11 @@ inline TensorParallelSettings RankSettings(std::int32_t size) {
   settings.timeout = absl::Seconds(40);
   settings.start_timeout = absl::Seconds(40);
   return settings;
+}
+
+// Values whose sum over ranks depends on its order.
+inline float RankValue(std::int32_t rank, std::int64_t i) {
+  return std::sin(static_cast<float>(i * 7 + rank)) * std::pow(10.0F, static_cast<float>(rank));
 }
 
 // Calls `work` on a thread for each rank and waits for all of them.
