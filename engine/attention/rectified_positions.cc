@@ -25,6 +25,7 @@ RectifiedPositions::RectifiedPositions(const DistanceSettings& distances,
 void RectifiedPositions::Turn(const LayerStep& step,
                               std::span<const std::int32_t> index,
                               Queries& queries) {
+  const TraceSpan span(step.device->trace(), "rope");
   const at::Tensor& q = *step.q;
   queries.rotated = queries.buffer.Rows(q.size(0), q.size(1), q.size(2));
   ApplyRope(*step.device, q, rope_, index, queries.rotated);

@@ -147,7 +147,7 @@ void SelectiveAttention::State::Select(const LayerStep& step, StepResult& result
   for (std::size_t c = 0; c < chosen.size(); ++c) {
     const std::size_t i = choosing_slices[c];
     result.sequences[i].status = chosen[c].status();
-    if (chosen[c].ok()) selections[i] = *std::move(chosen[c]);
+    if (chosen[c].ok()) std::swap(selections[i], *chosen[c]);  // keeps the memory of both
   }
   for (std::size_t i = 0; i < slices.size(); ++i) {
     SequenceResult& sequence = result.sequences[i];

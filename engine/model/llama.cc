@@ -58,6 +58,7 @@ Activations Llama::RunLayers(const ModelInput& input, StepResult& result) {
     context.ranks = parts_.ranks.get();
     context.reads = parts_.attention->ReadsOf(input);
   }
+  result.selection.layers.reserve(config.n_layers);
   Activations rows = buffers_.Rows(n_tokens);
   Projections projections = buffers_.ProjectionRows(n_tokens);
   embedding_.Lookup(

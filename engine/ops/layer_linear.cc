@@ -45,6 +45,7 @@ class FirstRows {
 
 const at::Tensor& Normed(Device& device, const LayerRows& rows) {
   if (rows.norm.weight == nullptr) return *rows.x;
+  const TraceSpan span(device.trace(), "norm");
   RmsNorm(device, *rows.x, *rows.norm.weight, rows.norm.eps, *rows.norm.normed);
   return *rows.norm.normed;
 }
@@ -54,7 +55,9 @@ void MultiplyAndAdd(Device& device,
                     const PackedLinear& weight,
                     const LayerResult& result) {
   Linear(device, x, weight, *result.out);
-  if (result.sum != nullptr) AddInPlace(device, *result.sum, *result.out);
+  if (result.sum == nullptr) return;
+  const TraceSpan span(device.trace(), "add");
+  AddInPlace(device, *result.sum, *result.out);
 }
 
 void FeedForwardInTurn(Device& device,
@@ -67,7 +70,10 @@ void FeedForwardInTurn(Device& device,
     const TraceSpan span(device.trace(), "gate_up");
     Linear(device, x, *weights.gate_up, *buffers.gate_up);
   }
-  SiluMul(device, *buffers.gate_up, *buffers.gated);
+  {
+    const TraceSpan span(device.trace(), "gate");
+    SiluMul(device, *buffers.gate_up, *buffers.gated);
+  }
   const TraceSpan span(device.trace(), "down");
   MultiplyAndAdd(device, *buffers.gated, *weights.down, result);
 }

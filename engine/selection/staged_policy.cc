@@ -27,6 +27,16 @@ void AddTimes(const LayerSelection& from, LayerSelection& to) {
   to.scored += from.scored;
 }
 
+// Another selection in the memory of the one before.
+Selection& Renew(absl::StatusOr<Selection>& out, const SelectionContext& context) {
+  std::vector<std::int32_t> rows;
+  if (out.ok()) rows = std::move(out->selected);
+  rows.clear();
+  Selection& selection = out.emplace(Partition(context.past, context.sizes));
+  selection.selected = std::move(rows);
+  return selection;
+}
+
 std::span<float> Sized(std::vector<float>& buffer, std::size_t size) {
   if (buffer.size() < size) buffer.resize(size);
   return {buffer.data(), size};
@@ -51,7 +61,7 @@ void StagedPolicy::SelectEach(Device& device,
   choices_.clear();
   for (std::size_t i = 0; i < contexts.size(); ++i) {
     const SelectionContext& context = contexts[i];
-    Selection& selection = out[i].emplace(Partition(context.past, context.sizes));
+    Selection& selection = Renew(out[i], context);
     if (selection.middle.empty()) continue;
     if (selection.middle.size() <= context.sizes.selected) {
       selection.all_of_middle = true;
@@ -60,10 +70,9 @@ void StagedPolicy::SelectEach(Device& device,
     }
   }
   // Chunks keep all threads busy by themselves.
-  const auto chunks =
-      std::stable_partition(choices_.begin(), choices_.end(), [](const Choice& choice) {
-        return choice.context->q_len == 1;
-      });
+  const auto chunks = std::partition(choices_.begin(), choices_.end(), [](const Choice& choice) {
+    return choice.context->q_len == 1;
+  });
   ChooseTogether(device, {choices_.begin(), chunks});
   for (auto choice = chunks; choice != choices_.end(); ++choice) {
     Choose(device, lanes_.front(), *choice);

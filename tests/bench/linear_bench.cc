@@ -20,11 +20,13 @@
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_split.h"
 #include "engine/ops/layer_linear.h"
 #include "tests/bench/libtorch_linear.h"
+#include "tests/support/bench.h"
 
 namespace keyhole {
 namespace {
@@ -98,23 +100,23 @@ double Seconds(bool cpu_time) {
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
-// Seconds of a call: the best of several batches of calls.
+// Seconds of a call: the median of batches of calls.
 template <class Call>
 double Measure(const Options& options, const Call& call) {
-  const double least_time = options.check ? 0.001 : 0.3;
+  constexpr int kBatches = 9;
+  const double least_time = options.check ? 0.0001 : 0.03;
   const bool cpu_time = options.n_threads == 1;
-  call(0);
-  double best = 1e9;
   std::int64_t calls = 1;
-  std::int64_t turn = 1;
-  for (const double start = Seconds(cpu_time); Seconds(cpu_time) - start < least_time;) {
-    const double batch_start = Seconds(cpu_time);
+  std::int64_t turn = 0;
+  const auto batch = [&] {
+    const double start = Seconds(cpu_time);
     for (std::int64_t i = 0; i < calls; ++i) call(turn++);
-    const double batch = Seconds(cpu_time) - batch_start;
-    best = std::min(best, batch / static_cast<double>(calls));
-    if (batch < 0.1 * least_time) calls *= 2;
-  }
-  return best;
+    return Seconds(cpu_time) - start;
+  };
+  while (batch() < least_time) calls *= 2;
+  std::vector<double> seconds(kBatches);
+  std::ranges::generate(seconds, batch);
+  return Median(std::move(seconds)) / static_cast<double>(calls);
 }
 
 // What multiplies, and with which weights.

@@ -1,6 +1,6 @@
-// Speed of selection on one layer: scores of candidates, pool, top-k and new digests, for two
-// models' shapes. Prints one JSON object a line. `--check` runs small sizes once, to see that it
-// works.
+// Speed of selection on one layer: scores of blocks and of candidates, pool, top-k and new digests,
+// for two models' shapes. Prints one JSON object a line. `--check` runs small sizes once, to see
+// that it works.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,6 +15,7 @@
 #include "engine/kv/kv_layout.h"
 #include "engine/ops/append_digests.h"
 #include "engine/ops/max_pool.h"
+#include "engine/ops/rank_blocks.h"
 #include "engine/ops/score_rows.h"
 #include "engine/ops/top_k.h"
 #include "tests/support/bench.h"
@@ -50,6 +51,8 @@ class Bench {
         options_.check ? std::vector{100, 1000} : std::vector{8192, 32768, 131072};
     for (const std::int32_t n : sizes) {
       for (const Case& c : kCases) Score(c, n);
+      Rank("rank blocks", 1, n);
+      Rank("rank blocks of a chunk", 8, n);
       Pool(n, 8);
       Choose(n, 512);
     }
@@ -65,9 +68,15 @@ class Bench {
     std::vector<PageId> pages;
   };
 
-  Digests MakeDigests(std::int32_t n_groups, std::int32_t rank, std::int32_t n) {
-    const DigestLayout layout = {
-        .n_slots = kSlots, .n_groups = n_groups, .rank = rank, .page_size = kPage};
+  Digests MakeDigests(std::int32_t n_groups,
+                      std::int32_t rank,
+                      std::int32_t n,
+                      std::int32_t coarse_dims = 0) {
+    const DigestLayout layout = {.n_slots = kSlots,
+                                 .n_groups = n_groups,
+                                 .rank = rank,
+                                 .page_size = kPage,
+                                 .coarse_dims = coarse_dims};
     Digests digests;
     digests.pages.resize(PagesForTokens(n, kPage));
     std::iota(digests.pages.begin(), digests.pages.end(), 0);
@@ -81,6 +90,11 @@ class Bench {
         return static_cast<std::uint8_t>(
             ((bits & 255) + (bits >> 8 & 255) + (bits >> 16 & 255) + (bits >> 24)) / 4);
       });
+      for (std::int32_t slot = 0; coarse_dims > 0 && slot < kSlots; ++slot) {
+        std::generate_n(digests.store->CoarseSlot(page, slot), layout.coarse_slot_bytes(), [this] {
+          return static_cast<std::uint8_t>(random_());
+        });
+      }
     }
     return digests;
   }
@@ -109,6 +123,39 @@ class Bench {
       ScoreRows(device_, {&params, 1}, workspace_);
     });
     Print(c.name, n, seconds, static_cast<double>(c.n_groups) * c.rank);
+  }
+
+  // Of whole blocks, by the default model's coarse digests.
+  void Rank(std::string_view name, std::int32_t n_probes, std::int32_t n) {
+    if (!name.starts_with(options_.only)) return;
+    constexpr std::int32_t kGroups = 3;
+    constexpr std::int32_t kRank = 32;
+    constexpr std::int32_t kHeads = 9;
+    constexpr std::int32_t kCoarseDims = 24;
+    const Digests digests = MakeDigests(kGroups, kRank, n, kCoarseDims);
+    std::vector<std::int8_t> queries(static_cast<std::size_t>(n_probes) * kHeads * kRank);
+    for (std::int8_t& x : queries) x = static_cast<std::int8_t>(random_() % 255 - 127);
+    const std::vector<float> scales(static_cast<std::size_t>(n_probes) * kHeads, 3e-4F);
+    const std::int32_t n_blocks = n / kDigestBlockTokens;
+    std::vector<float> out(n_blocks);
+    std::int32_t slot = 0;
+    const RunSeconds seconds = Measure([&] {
+      slot = (slot + 1) % kSlots;
+      RankBlocks(device_,
+                 {.store = digests.store.get(),
+                  .slot = slot,
+                  .pages = digests.pages,
+                  .first = 0,
+                  .end = n_blocks,
+                  .n_probes = n_probes,
+                  .n_heads = kHeads,
+                  .queries = queries.data(),
+                  .scales = scales.data(),
+                  .out = out.data()},
+                 ranks_);
+    });
+    const auto block_bytes = static_cast<double>(digests.store->layout().coarse_block_bytes());
+    Print(name, n, seconds, block_bytes / kDigestBlockTokens);
   }
 
   std::vector<float> RandomScores(std::int32_t n) {
@@ -184,6 +231,7 @@ class Bench {
   Device& device_;
   std::mt19937 random_{1};
   ScoreWorkspace workspace_;
+  RankWorkspace ranks_;
   TopKWorkspace top_k_;
 };
 

@@ -1,6 +1,7 @@
 // Whole engines on the accelerator: the same answers wherever the rows lie, close to the CPU's.
 #include <cmath>
 
+#include "engine/device/gpu.h"
 #include "engine/request/error.h"
 #include "tests/gpu/engine_harness.h"
 
@@ -13,13 +14,21 @@ using testing::Await;
 using testing::Recording;
 using testing::Submit;
 
+class EngineGpuTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const absl::StatusOr<GpuInfo> gpu = OpenGpu(0);
+    ASSERT_TRUE(gpu.ok()) << gpu.status();
+  }
+};
+
 // One sequence has more pages than there is room for.
 constexpr EngineCase kSpillingCases[] = {
     {.residency = Residency::kHost, .spills = true, .device_pages = 10, .max_running = 1},
     {.residency = Residency::kAuto, .spills = true, .device_pages = 10, .max_running = 1},
 };
 
-TEST(EngineGpuTest, ResidenciesGiveTheSameBits) {
+TEST_F(EngineGpuTest, ResidenciesGiveTheSameBits) {
   const std::unique_ptr<Engine> whole = MakeCaseEngine({.residency = Residency::kDevice});
   const auto expected = AskAll(*whole, 2);
   EXPECT_EQ(whole->Snapshot().device_pages->fetched_bytes, 0);
@@ -38,7 +47,7 @@ TEST(EngineGpuTest, ResidenciesGiveTheSameBits) {
   }
 }
 
-TEST(EngineGpuTest, PrefixesAreFoundWhereverTheyLie) {
+TEST_F(EngineGpuTest, PrefixesAreFoundWhereverTheyLie) {
   for (const EngineCase& wanted : kSpillingCases) {
     const std::unique_ptr<Engine> engine = MakeCaseEngine(wanted);
     ASSERT_NE(engine, nullptr);
@@ -58,7 +67,7 @@ TEST(EngineGpuTest, PrefixesAreFoundWhereverTheyLie) {
 
 // Of random weights other rows would be chosen for less than the difference of products in bf16, so
 // that here the budget covers them all.
-TEST(EngineGpuTest, LogProbabilitiesOfAPromptAreThoseOfTheCpu) {
+TEST_F(EngineGpuTest, LogProbabilitiesOfAPromptAreThoseOfTheCpu) {
   for (const char* model : {"synthetic:tiny", "synthetic:tiny-qwen2", "synthetic:tiny-qwen3"}) {
     Request request = EngineRequest(0, 1);
     request.output.top_logprob_count = 0;
@@ -77,7 +86,7 @@ TEST(EngineGpuTest, LogProbabilitiesOfAPromptAreThoseOfTheCpu) {
   }
 }
 
-TEST(EngineGpuTest, SeveralAtOnceAndOneCancelled) {
+TEST_F(EngineGpuTest, SeveralAtOnceAndOneCancelled) {
   const std::unique_ptr<Engine> engine = MakeCaseEngine(kSpillingCases[1]);
   ASSERT_NE(engine, nullptr);
   std::vector<std::shared_ptr<Recording>> running(3);
@@ -99,7 +108,7 @@ TEST(EngineGpuTest, SeveralAtOnceAndOneCancelled) {
 }
 
 // It reads 128 rows of the middle, and a step may fetch 48.
-TEST(EngineGpuTest, WhoReadsMoreThanThereIsRoomForFailsAlone) {
+TEST_F(EngineGpuTest, WhoReadsMoreThanThereIsRoomForFailsAlone) {
   const std::unique_ptr<Engine> engine = MakeCaseEngine(kSpillingCases[1]);
   ASSERT_NE(engine, nullptr);
   const auto other = Submit(*engine, EngineRequest(1, 32));
@@ -113,7 +122,7 @@ TEST(EngineGpuTest, WhoReadsMoreThanThereIsRoomForFailsAlone) {
   EXPECT_TRUE(Ask(*engine, EngineRequest(3)).status.ok());
 }
 
-TEST(EngineGpuTest, SettingsThatCannotBeServedAreRefused) {
+TEST_F(EngineGpuTest, SettingsThatCannotBeServedAreRefused) {
   EngineConfig config = ConfigOf({.residency = Residency::kHost});
   config.device.kv_memory_bytes = 4096;
   EXPECT_EQ(Engine::Create(config, nullptr).status().code(), absl::StatusCode::kInvalidArgument);

@@ -37,7 +37,10 @@ class Tiles {
         max_rows_(int8_ ? kernels.max_rows_int8 : kernels.max_rows),
         count_((params.n + max_rows_ - 1) / max_rows_) {
     // A single row of floats is packed as it is.
-    if (int8_ || params.n > 1) Pack(device);
+    if (int8_ || params.n > 1) {
+      const TraceSpan span(device.trace(), int8_ ? "quantize" : "pack");
+      Pack(device);
+    }
     if (!int8_ || kernels.int8_tiles == nullptr || count_ == 1) return;
     for (std::int64_t tile = 0; tile < count_; ++tile) inputs_.push_back(input(tile));
   }
