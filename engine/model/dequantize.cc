@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <cstring>
 
-#include "engine/model/half_float.h"
 #include "engine/model/weight_source.h"
 #include "engine/model/weight_type.h"
+#include "engine/ops/half_float.h"
 
 namespace keyhole {
 namespace {
@@ -20,11 +20,11 @@ std::uint16_t LoadU16(const Byte* p) {
   return value;
 }
 
-float LoadHalf(const Byte* p) { return HalfToFloat(LoadU16(p)); }
+float LoadHalf(const Byte* p) { return HalfToFloat32(LoadU16(p)); }
 
 void DecodeF32(const Byte* in, float* out) { std::memcpy(out, in, sizeof(float)); }
 void DecodeF16(const Byte* in, float* out) { *out = LoadHalf(in); }
-void DecodeBF16(const Byte* in, float* out) { *out = Bf16ToFloat(LoadU16(in)); }
+void DecodeBF16(const Byte* in, float* out) { *out = Bf16ToFloat32(LoadU16(in)); }
 
 // [d: f16][16 bytes: value i in the low, value i + 16 in the high nibble]
 void DecodeQ4_0(const Byte* in, float* out) {

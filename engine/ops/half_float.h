@@ -37,6 +37,10 @@ inline std::uint16_t Float32ToHalf(float value) {
   return static_cast<std::uint16_t>(sign | ((magnitude - (112U << 23)) >> 13));
 }
 
+inline float Bf16ToFloat32(std::uint16_t bits) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
+
 // To nearest even.
 inline std::uint16_t Float32ToBf16(float value) {
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);

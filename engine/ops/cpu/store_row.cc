@@ -1,7 +1,6 @@
 #include "engine/ops/cpu/store_row.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -68,9 +67,7 @@ void LoadHead(KvType type, const std::byte* in, std::int32_t head_dim, float* ou
       return;
     case KvType::kBF16: {
       const auto* halves = reinterpret_cast<const std::uint16_t*>(in);
-      for (std::int32_t i = 0; i < head_dim; ++i) {
-        out[i] = std::bit_cast<float>(static_cast<std::uint32_t>(halves[i]) << 16);
-      }
+      for (std::int32_t i = 0; i < head_dim; ++i) out[i] = Bf16ToFloat32(halves[i]);
       return;
     }
     case KvType::kInt8:

@@ -2,12 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
 
-#include "engine/model/half_float.h"
 #include "engine/model/safetensors_file.h"
 #include "engine/model/weight_source.h"
 #include "engine/model/weight_type.h"
@@ -50,25 +48,6 @@ INSTANTIATE_TEST_SUITE_P(AllTypes,
                                          WeightType::kQ5_K,
                                          WeightType::kQ6_K),
                          [](const auto& each) { return std::string(InfoOf(each.param).name); });
-
-TEST(HalfToFloatTest, EveryNumberHasItsValue) {
-  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
-    const auto half = static_cast<std::uint16_t>(bits);
-    const int exponent = (half >> 10) & 31;
-    const int fraction = half & 1023;
-    const double sign = (half & 0x8000) != 0 ? -1 : 1;
-    const float value = HalfToFloat(half);
-    if (exponent == 31) {
-      EXPECT_EQ(std::isnan(value), fraction != 0);
-      EXPECT_EQ(std::isinf(value), fraction == 0);
-    } else if (exponent == 0) {
-      EXPECT_EQ(value, sign * std::ldexp(fraction, -24));
-    } else {
-      EXPECT_EQ(value, sign * std::ldexp(1024 + fraction, exponent - 25));
-    }
-    EXPECT_EQ(std::signbit(value), sign < 0);
-  }
-}
 
 TEST(RowBytesTest, RefusesRowsThatBlocksDoNotDivide) {
   EXPECT_EQ(RowBytes(WeightType::kQ4_1, 64), 40);
