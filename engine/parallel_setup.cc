@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "engine/model/content_hash.h"
 #include "engine/parallel/step_message.h"
+#include "engine/sha256.h"
 #include "engine/status_macros.h"
 
 namespace keyhole {

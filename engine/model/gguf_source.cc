@@ -7,11 +7,11 @@
 #include <utility>
 #include <vector>
 
-#include "engine/model/content_hash.h"
 #include "engine/model/file_error.h"
 #include "engine/model/gguf_config.h"
 #include "engine/model/gguf_file.h"
 #include "engine/model/weight_table.h"
+#include "engine/sha256.h"
 #include "engine/status_macros.h"
 
 namespace keyhole {

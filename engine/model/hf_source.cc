@@ -7,12 +7,12 @@
 #include <utility>
 #include <vector>
 
-#include "engine/model/content_hash.h"
 #include "engine/model/file_error.h"
 #include "engine/model/hf_config.h"
 #include "engine/model/hf_shards.h"
 #include "engine/model/mapped_file.h"
 #include "engine/model/weight_table.h"
+#include "engine/sha256.h"
 #include "engine/status_macros.h"
 
 namespace keyhole {

@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "absl/strings/numbers.h"
-#include "engine/model/content_hash.h"
 #include "engine/model/file_error.h"
 #include "engine/model/model_shapes.h"
 #include "engine/model/weight_table.h"
+#include "engine/sha256.h"
 #include "engine/status_macros.h"
 
 namespace keyhole {

@@ -1,23 +1,12 @@
 #include "engine/runtime/chunk_keys.h"
 
-#include <openssl/sha.h>
-
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "engine/check.h"
+#include "engine/sha256.h"
 
 namespace keyhole {
 namespace {
-
-static_assert(sizeof(ChunkKey) == SHA256_DIGEST_LENGTH);
-
-ChunkKey Sha256(const void* bytes, std::size_t size) {
-  ChunkKey key;
-  const auto* digest = SHA256(static_cast<const unsigned char*>(bytes), size, key.data());
-  KEYHOLE_CHECK(digest != nullptr, "OpenSSL must know SHA-256");
-  return key;
-}
 
 ChunkKey RootKey(const PrefixIdentity& identity) {
   // Lengths first: no salt and scope can pass for another pair.
@@ -28,7 +17,7 @@ ChunkKey RootKey(const PrefixIdentity& identity) {
                                         ":",
                                         std::string(identity.scope),
                                         identity.force_full_attention ? " full" : "");
-  return Sha256(text.data(), text.size());
+  return Sha256(std::as_bytes(std::span(text)));
 }
 
 }  // namespace
@@ -42,7 +31,7 @@ std::vector<ChunkKey> ChunkKeys(const PrefixIdentity& identity,
   for (std::size_t begin = 0; begin + chunk_size <= tokens.size(); begin += chunk_size) {
     std::memcpy(bytes.data(), last.data(), sizeof(ChunkKey));
     std::memcpy(bytes.data() + sizeof(ChunkKey), &tokens[begin], chunk_size * sizeof(TokenId));
-    last = Sha256(bytes.data(), bytes.size());
+    last = Sha256(std::as_bytes(std::span(bytes)));
     keys.push_back(last);
   }
   return keys;

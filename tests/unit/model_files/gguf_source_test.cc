@@ -1,4 +1,5 @@
 #include "engine/model/gguf_source.h"
+#include "engine/sha256.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +7,6 @@
 #include <fstream>
 #include <vector>
 
-#include "engine/model/content_hash.h"
 #include "tests/unit/model_files/temporary_directory.h"
 #include "tests/unit/model_files/tiny_model.h"
 

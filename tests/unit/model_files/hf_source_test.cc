@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/model/content_hash.h"
 #include "engine/model/hf_shards.h"
+#include "engine/sha256.h"
 #include "tests/unit/model_files/safetensors_builder.h"
 #include "tests/unit/model_files/temporary_directory.h"
 
