@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "engine/ops/cpu/store_row.h"
 #include "engine/ops/op_check.h"
+#include "engine/ops/store_row.h"
 
 namespace keyhole {
 namespace {

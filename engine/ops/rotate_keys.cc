@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <array>
 
-#include "engine/ops/cpu/store_row.h"
 #include "engine/ops/op_check.h"
 #include "engine/ops/rotate_head.h"
+#include "engine/ops/store_row.h"
 
 namespace keyhole {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/ops/cpu/store_row.h"
+#include "engine/ops/store_row.h"
 #include "engine/scoped_timer.h"
 #include "engine/selection/dot.h"
 

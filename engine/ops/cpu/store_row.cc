@@ -1,4 +1,4 @@
-#include "engine/ops/cpu/store_row.h"
+#include "engine/ops/store_row.h"
 
 #include <algorithm>
 #include <cmath>

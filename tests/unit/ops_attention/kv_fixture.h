@@ -12,7 +12,7 @@
 
 #include "engine/ops/append_kv.h"
 #include "engine/ops/attend_rows.h"
-#include "engine/ops/cpu/store_row.h"
+#include "engine/ops/store_row.h"
 #include "tests/support/cpu_levels.h"
 
 namespace keyhole {
