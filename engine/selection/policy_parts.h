@@ -12,7 +12,8 @@
 
 namespace keyhole {
 
-// A policy takes what it needs; `full` needs nothing. Pointers outlive the policy.
+// A policy takes what it needs; `full` needs nothing. Pointers outlive the policy. Sizes have no
+// defaults here: they are SelectionSettings' and the policies' traits'.
 struct PolicyParts {
   std::int32_t n_heads = 0;
   std::int32_t n_kv_heads = 0;
@@ -24,14 +25,13 @@ struct PolicyParts {
   std::shared_ptr<const DigestMaps> maps;  // of the form that the policy's traits ask for
   DigestStore* digests = nullptr;          // one slot for each layer that selects
 
-  std::int32_t query_distance = 1024;  // queries are scored as if every candidate were this far
-  std::int32_t proximity = 8;          // a row's neighbours on either side share its score
-  std::int32_t probes = 8;             // of a prefill chunk, at most
-  std::int32_t single_queries = 0;     // chunks of at most so many have a probe of every query
+  std::int32_t query_distance = 0;  // queries are scored as if every candidate were this far
+  std::int32_t proximity = 0;       // a row's neighbours on either side share its score
+  std::int32_t probes = 0;          // of a prefill chunk, at most; 0: one of every query
+  std::int32_t single_queries = 0;  // chunks of at most so many have a probe of every query
   // Where digests have coarse copies: rows of the best blocks, at least, that are scored wholly.
-  std::int32_t fine_rows = 4096;
-  std::int32_t recall_interval =
-      64;  // decode selections from one recall sample to the next; 0: none
+  std::int32_t fine_rows = 0;
+  std::int32_t recall_interval = 0;  // decode selections between two recall samples; 0: none
 };
 
 }  // namespace keyhole
