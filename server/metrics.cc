@@ -198,7 +198,7 @@ void Metrics::OnInterToken(absl::Duration gap) {
 
 void Metrics::OnRequestEnd(const RequestRecord& record) {
   if (record.status.code() == absl::StatusCode::kInternal) request_errors_->Increment();
-  if (!record.admitted) return;
+  if (!record.started) return;
   if (record.status.ok()) {
     requests_finished_
         ->Add({{"finish_reason", std::string(FinishReasonName(record.finished.reason))}})

@@ -126,7 +126,7 @@ void ResponseStream::SendEnd() {
     record.client_request_id = client_request_id_;
     record.trace_parent = trace_parent_;
     record.status = end_->status;
-    record.admitted = started_.has_value();
+    record.started = started_.has_value();
     record.finished = finished;
     if (first_token_) record.time_to_first_token = *first_token_ - submitted_;
     if (output_tokens_ > 1) {

@@ -15,7 +15,7 @@ void Scheduler::Remove(const Sequence& sequence) {
 }
 
 StepPlan Scheduler::Plan(absl::FunctionRef<bool(Sequence&)> try_start) {
-  Admit(try_start);
+  StartWaiting(try_start);
   StepPlan plan;
   std::copy_if(running_.begin(),
                running_.end(),
@@ -25,7 +25,7 @@ StepPlan Scheduler::Plan(absl::FunctionRef<bool(Sequence&)> try_start) {
   return plan;
 }
 
-void Scheduler::Admit(absl::FunctionRef<bool(Sequence&)> try_start) {
+void Scheduler::StartWaiting(absl::FunctionRef<bool(Sequence&)> try_start) {
   while (n_running() < limits_.max_running) {
     Sequence* sequence = queue_.TakeNext(try_start);
     if (sequence == nullptr) return;

@@ -38,7 +38,7 @@ class Scheduler {
   // Takes a sequence out of planning, wherever it is.
   void Remove(const Sequence& sequence);
 
-  // The next step. Admits as many waiting sequences as there are places for and `try_start` has
+  // The next step. Starts as many waiting sequences as there are places for and `try_start` has
   // pages for: it calls Sequence::Start, or returns false.
   StepPlan Plan(absl::FunctionRef<bool(Sequence&)> try_start);
 
@@ -46,13 +46,13 @@ class Scheduler {
   std::int32_t n_running() const { return static_cast<std::int32_t>(running_.size()); }
 
  private:
-  void Admit(absl::FunctionRef<bool(Sequence&)> try_start);
+  void StartWaiting(absl::FunctionRef<bool(Sequence&)> try_start);
   void ChooseChunk(StepPlan& plan);
   Sequence* NextPrefill();
 
   SchedulerLimits limits_;
   RequestQueue queue_;
-  std::vector<Sequence*> running_;  // in order of admission
+  std::vector<Sequence*> running_;  // in the order they started in
   int chunk_turn_ = 0;              // of kChunksPerTurn
   std::int32_t steps_since_chunk_ = 0;
 };

@@ -26,8 +26,8 @@ struct RequestRecord {
   RequestId id = 0;
   std::string client_request_id;
   std::string trace_parent;
-  absl::Status status;  // OK: see finished; otherwise why it failed, was refused or cancelled
-  bool admitted = false;
+  absl::Status status;     // OK: see finished; otherwise why it failed, was refused or cancelled
+  bool started = false;    // it left the queue
   FinishedEvent finished;  // counts and times are filled in either case
   absl::Duration time_to_first_token = absl::ZeroDuration();
   absl::Duration time_per_output_token =

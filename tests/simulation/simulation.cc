@@ -34,7 +34,7 @@ class Simulation::PlanChecker final : public EngineObserver {
     if (gap < absl::ZeroDuration()) simulation_->Violate("time runs backwards");
   }
   void OnRequestEnd(const RequestRecord& record) override {
-    if (record.status.ok() && !record.admitted) simulation_->Violate("finished, never admitted");
+    if (record.status.ok() && !record.started) simulation_->Violate("finished, never started");
   }
 
  private:

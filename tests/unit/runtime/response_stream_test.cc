@@ -141,7 +141,7 @@ TEST_F(ResponseStreamTest, AFailureLosesWhatWasHeldBack) {
   Send({StreamEvent(end)});
   EXPECT_TRUE(recording_->events().failed);
   EXPECT_EQ(observer_.records[0].finished.queue_time, absl::Seconds(3));
-  EXPECT_FALSE(observer_.records[0].admitted);
+  EXPECT_FALSE(observer_.records[0].started);
 }
 
 TEST_F(ResponseStreamTest, SelectionStatsAreMeansOverLayersAndSteps) {

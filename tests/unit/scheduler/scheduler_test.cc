@@ -37,17 +37,17 @@ class SchedulerTest : public ::testing::Test {
   }
 
   struct Planned : StepPlan {
-    std::vector<Sequence*> admitted;
+    std::vector<Sequence*> started;
   };
 
   // Plans a step and does what it says. Answers never end by themselves.
   Planned Step() {
-    std::vector<Sequence*> admitted;
+    std::vector<Sequence*> started;
     const StepPlan plan = scheduler_->Plan([&](Sequence& sequence) {
       auto pages = pool_->Allocate(PagesForTokens(sequence.max_len(), page_size_));
       if (!pages.ok()) return false;
       sequence.Start(PageTable(pool_.get(), *std::move(pages)), cached_len_);
-      admitted.push_back(&sequence);
+      started.push_back(&sequence);
       return true;
     });
     for (Sequence* sequence : plan.decode) sequence->CommitToken(1, {});
@@ -55,7 +55,7 @@ class SchedulerTest : public ::testing::Test {
       plan.prefill->sequence->CommitPrefill(plan.prefill->tokens.count, {});
       if (plan.prefill->sequence->prompt_left() == 0) plan.prefill->sequence->CommitToken(1, {});
     }
-    return {plan, admitted};
+    return {plan, started};
   }
 
   void End(Sequence* sequence) {
@@ -79,7 +79,7 @@ TEST_F(SchedulerTest, OneChunkAtMostAndDecodeBesideIt) {
   Sequence* third = Add(20);
   const Planned plan = Step();
   EXPECT_THAT(plan.decode, ElementsAre(first));
-  EXPECT_THAT(plan.admitted, ElementsAre(second, third));
+  EXPECT_THAT(plan.started, ElementsAre(second, third));
   EXPECT_EQ(plan.prefill->tokens, (TokenRange{0, 8}));
 }
 
@@ -133,12 +133,12 @@ TEST_F(SchedulerTest, ShortPromptsOvertakeALongOneThatStillAdvances) {
   EXPECT_LE(steps, 39 * Scheduler::kChunksPerTurn);
 }
 
-TEST_F(SchedulerTest, AdmitsByPriorityThenArrivalWithinPlacesAndPages) {
+TEST_F(SchedulerTest, StartsByPriorityThenArrivalWithinPlacesAndPages) {
   Use({.chunking = {.chunk_size = 8}, .page_size = 4, .max_running = 2}, 100);
   Add(8);
   Sequence* urgent = Add(8, 4, 5);
   Sequence* second = Add(8, 4, 5);
-  EXPECT_THAT(Step().admitted, ElementsAre(urgent, second));
+  EXPECT_THAT(Step().started, ElementsAre(urgent, second));
   EXPECT_EQ(scheduler_->n_waiting(), 1);
   EXPECT_EQ(scheduler_->n_running(), 2);
 }
@@ -147,10 +147,10 @@ TEST_F(SchedulerTest, NoOvercommitOfPages) {
   Use({.chunking = {.chunk_size = 8}, .page_size = 4}, 7);
   Sequence* first = Add(8, 8);   // 4 pages
   Sequence* second = Add(8, 8);  // 4 pages
-  EXPECT_THAT(Step().admitted, ElementsAre(first));
-  EXPECT_THAT(Step().admitted, IsEmpty());
+  EXPECT_THAT(Step().started, ElementsAre(first));
+  EXPECT_THAT(Step().started, IsEmpty());
   End(first);
-  EXPECT_THAT(Step().admitted, ElementsAre(second));
+  EXPECT_THAT(Step().started, ElementsAre(second));
 }
 
 TEST_F(SchedulerTest, AWaitingGiantIsOvertakenOnlySoOften) {
@@ -161,15 +161,15 @@ TEST_F(SchedulerTest, AWaitingGiantIsOvertakenOnlySoOften) {
   int overtaken = 0;
   for (int i = 0; i < 3 * RequestQueue::kMaxOvertaken; ++i) {
     Sequence* small = Add(4, 4);
-    for (Sequence* admitted : Step().admitted) {
+    for (Sequence* started : Step().started) {
       ++overtaken;
-      End(admitted);
+      End(started);
     }
     if (small->phase() == SequencePhase::kWaiting) End(small);
   }
   EXPECT_EQ(overtaken, RequestQueue::kMaxOvertaken);
   End(running);
-  EXPECT_THAT(Step().admitted, ElementsAre(giant));
+  EXPECT_THAT(Step().started, ElementsAre(giant));
 }
 
 TEST_F(SchedulerTest, ChunksBeginBehindACachedPrefix) {
@@ -188,7 +188,7 @@ TEST_F(SchedulerTest, RemovedSequencesAreNotPlanned) {
   Sequence* first = Add(8);
   Sequence* second = Add(8);
   scheduler_->Remove(*first);
-  EXPECT_THAT(Step().admitted, ElementsAre(second));
+  EXPECT_THAT(Step().started, ElementsAre(second));
   scheduler_->Remove(*second);
   EXPECT_TRUE(Step().empty());
 }

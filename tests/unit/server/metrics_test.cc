@@ -21,7 +21,7 @@ std::string Scrape(const prometheus::Collectable& source) {
 
 RequestRecord FinishedRecord() {
   RequestRecord record;
-  record.admitted = true;
+  record.started = true;
   record.finished.reason = FinishReason::kStopToken;
   record.finished.prompt_tokens = 2000;
   record.finished.cached_prompt_tokens = 500;
@@ -60,7 +60,7 @@ TEST(MetricsTest, RequestsAreObservedByPromptClass) {
 TEST(MetricsTest, RefusedRequestsAreNoTokens) {
   Metrics metrics;
   RequestRecord record = FinishedRecord();
-  record.admitted = false;
+  record.started = false;
   record.status = InternalError();
   metrics.OnRequestEnd(record);
   const std::string text = Scrape(*metrics.registry());
