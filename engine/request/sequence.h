@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -75,7 +76,7 @@ class Sequence {
 
   // Bookkeeping of the step loop.
   absl::Time submitted;
-  absl::Time last_progress = absl::InfinitePast();
+  std::chrono::steady_clock::time_point last_progress;
   bool in_flight = false;      // a submitted step refers to the pages
   bool reached_model = false;  // the executor may keep state for it
   SelectionTally selection;

@@ -1,9 +1,7 @@
 #include "engine/runtime/parallel_executor.h"
 
-#include <chrono>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "engine/runtime/compare_selections.h"
 #include "engine/status_macros.h"
 
@@ -12,7 +10,10 @@ namespace keyhole {
 ParallelExecutor::ParallelExecutor(std::unique_ptr<ProcessGroup> group,
                                    std::unique_ptr<StepExecutor> local,
                                    absl::Duration beat)
-    : group_(std::move(group)), local_(std::move(local)), beat_(beat), last_message_(absl::Now()) {
+    : group_(std::move(group)),
+      local_(std::move(local)),
+      beat_(beat),
+      last_message_(std::chrono::steady_clock::now()) {
   beat_thread_ = std::thread([this] { Beat(); });
 }
 
@@ -40,7 +41,7 @@ absl::StatusOr<StepResult> ParallelExecutor::RunStep(const ModelInput& input) {
   KEYHOLE_RETURN_IF_ERROR(group_->Broadcast(message));
   KEYHOLE_ASSIGN_OR_RETURN(StepResult result, local_->Run(input));
   KEYHOLE_RETURN_IF_ERROR(CompareSelections(*group_, result));
-  last_message_ = absl::Now();
+  last_message_ = std::chrono::steady_clock::now();
   return result;
 }
 
@@ -85,12 +86,13 @@ void ParallelExecutor::Beat() {
     }
     const std::lock_guard turn(turn_);
     if (closed_ || !health().ok()) return;
-    if (absl::Now() - last_message_ < beat_ / 2) continue;
+    const auto silence = std::chrono::steady_clock::now() - last_message_;
+    if (absl::FromChrono(silence) < beat_ / 2) continue;
     std::string message = EncodeMessage(MessageKind::kPing);
     absl::Status status = group_->Broadcast(message);
     if (status.ok()) status = CompareSelections(*group_, {});
     if (!status.ok()) Fail(std::move(status)).IgnoreError();
-    last_message_ = absl::Now();
+    last_message_ = std::chrono::steady_clock::now();
   }
 }
 

@@ -1,6 +1,7 @@
 // Runs the steps of rank 0 of a tensor-parallel model, and has the other ranks run them too.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -54,7 +55,7 @@ class ParallelExecutor final : public StepExecutor {
 
   std::mutex turn_;  // held while something is said to the group; guards what follows
   StepEncoder encoder_;
-  absl::Time last_message_;
+  std::chrono::steady_clock::time_point last_message_;
   bool closed_ = false;
 
   mutable std::mutex state_mutex_;  // guards what follows, down to the thread

@@ -7,7 +7,7 @@ namespace keyhole {
 
 ResponseStream::ResponseStream(RequestId id,
                                const Request& request,
-                               absl::Time submitted,
+                               Instant submitted,
                                std::unique_ptr<ResponseSink> sink,
                                const StreamContext& context)
     : id_(id),
@@ -68,11 +68,11 @@ std::string ResponseStream::CheckedText(TokenId token) {
   return output_tokens_ > min_output_tokens_ ? stop_.Push(text) : stop_.PushUnchecked(text);
 }
 
-void ResponseStream::MeasureToken(absl::Time time) {
+void ResponseStream::MeasureToken(Instant time) {
   if (!first_token_) {
     first_token_ = time;
   } else if (context_.observer != nullptr) {
-    context_.observer->OnInterToken(time - last_token_);
+    context_.observer->OnInterToken(Between(last_token_, time));
   }
   last_token_ = time;
 }
@@ -104,9 +104,9 @@ FinishedEvent ResponseStream::Finished() const {
   finished.prompt_tokens = prompt_tokens_;
   finished.cached_prompt_tokens = cached_prompt_tokens_;
   finished.output_tokens = output_tokens_;
-  finished.queue_time = started_.value_or(end_->time) - submitted_;
-  if (started_) finished.prefill_time = first_token_.value_or(end_->time) - *started_;
-  if (first_token_) finished.decode_time = last_token_ - *first_token_;
+  finished.queue_time = Between(submitted_, started_.value_or(end_->time));
+  if (started_) finished.prefill_time = Between(*started_, first_token_.value_or(end_->time));
+  if (first_token_) finished.decode_time = Between(*first_token_, last_token_);
   if (output_.return_selection_stats) {
     const double layer_steps = static_cast<double>(selection_.steps) * context_.n_layers;
     finished.selection =
@@ -128,9 +128,9 @@ void ResponseStream::SendEnd() {
     record.status = end_->status;
     record.started = started_.has_value();
     record.finished = finished;
-    if (first_token_) record.time_to_first_token = *first_token_ - submitted_;
+    if (first_token_) record.time_to_first_token = Between(submitted_, *first_token_);
     if (output_tokens_ > 1) {
-      record.time_per_output_token = (last_token_ - *first_token_) / (output_tokens_ - 1);
+      record.time_per_output_token = Between(*first_token_, last_token_) / (output_tokens_ - 1);
     }
     context_.observer->OnRequestEnd(record);
   }

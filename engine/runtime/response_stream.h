@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "absl/time/time.h"
 #include "engine/request/request.h"
 #include "engine/request/response_sink.h"
 #include "engine/request/stop_checker.h"
+#include "engine/runtime/clock.h"
 #include "engine/runtime/stream_event.h"
 #include "engine/telemetry/engine_observer.h"
 #include "engine/tokenizer/incremental_detokenizer.h"
@@ -33,7 +33,7 @@ class ResponseStream {
   // Copies what it needs of `request`.
   ResponseStream(RequestId id,
                  const Request& request,
-                 absl::Time submitted,
+                 Instant submitted,
                  std::unique_ptr<ResponseSink> sink,
                  const StreamContext& context);
 
@@ -52,7 +52,7 @@ class ResponseStream {
   void HandleToken(TokenEvent event);
   void HandleEnd(EndEvent event);
   std::string CheckedText(TokenId token);
-  void MeasureToken(absl::Time time);
+  void MeasureToken(Instant time);
   void FlushChunk();
   FinishedEvent Finished() const;
 
@@ -70,10 +70,10 @@ class ResponseStream {
   std::int32_t prompt_tokens_ = 0;
   std::int32_t cached_prompt_tokens_ = 0;
   std::int32_t output_tokens_ = 0;
-  absl::Time submitted_;
-  std::optional<absl::Time> started_;
-  std::optional<absl::Time> first_token_;
-  absl::Time last_token_;
+  Instant submitted_;
+  std::optional<Instant> started_;
+  std::optional<Instant> first_token_;
+  Instant last_token_;
   SelectionTally selection_;
   std::optional<EndEvent> end_;
 };

@@ -64,6 +64,11 @@ PrefixCacheSettings PrefixCacheSettingsOf(const EngineConfig& config,
           .salt = parts.cache_salt};
 }
 
+// On the system's clock as it goes now: whoever sets it does not age what happened before.
+absl::Time TimeOf(Instant instant, const Clock& clock) {
+  return clock.Now() - Between(instant, clock.Monotonic());
+}
+
 absl::Status TextQueueFullError() {
   return MakeError(absl::StatusCode::kResourceExhausted,
                    "Too much text waits to be tokenised.",
@@ -113,11 +118,13 @@ absl::StatusOr<RequestId> ServingEngine::Submit(Request request,
   KEYHOLE_ASSIGN_OR_RETURN(const RequestId id, registry_.Open(request.client_request_id));
   if (!request.seed_given) request.sampling.seed = parts_.draw_seed();
   const absl::Time now = parts_.clock->Now();
+  const Instant submitted = parts_.clock->Monotonic();
   const StreamContext context{.tokenizer = parts_.tokenizer.get(),
                               .observer = parts_.observer,
                               .n_layers = static_cast<std::int32_t>(
                                   std::max<std::int64_t>(1, parts_.model.config.n_layers))};
-  hub_->Open(id, std::make_unique<ResponseStream>(id, request, now, std::move(sink), context));
+  hub_->Open(id,
+             std::make_unique<ResponseStream>(id, request, submitted, std::move(sink), context));
   const bool queued = workers_->TryRun([this, id, now, moved = std::move(request)]() mutable {
     Prepare(id, std::move(moved), now);
   });
@@ -139,7 +146,7 @@ void ServingEngine::Prepare(RequestId id, Request request, absl::Time submitted)
              EndEvent{.status = has_reason ? std::move(sequence).status() : InternalError(),
                       .prompt_tokens = prompt_tokens,
                       .selection = {},
-                      .time = parts_.clock->Now()});
+                      .time = parts_.clock->Monotonic()});
 }
 
 void ServingEngine::Cancel(RequestId id) {
@@ -171,8 +178,8 @@ EngineSnapshot ServingEngine::Snapshot() const {
   const std::lock_guard lock(status_mutex_);
   snapshot.kv_pages_used = status_.pages_used;
   snapshot.prefix_cache = status_.prefix_cache;
-  snapshot.heartbeat = status_.heartbeat;
-  snapshot.step_started = status_.step_started;
+  if (status_.heartbeat) snapshot.heartbeat = TimeOf(*status_.heartbeat, *parts_.clock);
+  if (status_.step_started) snapshot.step_started = TimeOf(*status_.step_started, *parts_.clock);
   return snapshot;
 }
 

@@ -49,11 +49,16 @@ StepLoop::StepLoop(const SchedulerLimits& limits, StepLoopContext context)
       scheduler_(limits) {}
 
 void StepLoop::Turn(EngineMail mail) {
-  now_ = context_.clock->Now();
+  ReadClock();
   TakeMail(std::move(mail));
   EndOverdue();
   TakeResult();
   if (!in_flight_) SubmitStep();
+}
+
+void StepLoop::ReadClock() {
+  now_ = context_.clock->Now();
+  instant_ = context_.clock->Monotonic();
 }
 
 // --- mail ---
@@ -130,7 +135,7 @@ absl::Time StepLoop::next_deadline() const {
 }
 
 void StepLoop::EndAll() {
-  now_ = context_.clock->Now();
+  ReadClock();
   drain_deadline_ = absl::InfinitePast();
   EndOverdue();
 }
@@ -141,7 +146,7 @@ void StepLoop::Finish(Sequence& sequence, FinishReason reason) {
                                  .reason = reason,
                                  .prompt_tokens = sequence.prompt_len(),
                                  .selection = sequence.selection,
-                                 .time = now_});
+                                 .time = instant_});
   Retire(sequence);
 }
 
@@ -150,7 +155,7 @@ void StepLoop::Fail(Sequence& sequence, absl::Status status) {
                         EndEvent{.status = std::move(status),
                                  .prompt_tokens = sequence.prompt_len(),
                                  .selection = sequence.selection,
-                                 .time = now_});
+                                 .time = instant_});
   Retire(sequence);
 }
 
@@ -174,7 +179,7 @@ void StepLoop::SubmitStep() {
   StepPlan plan = scheduler_.Plan([this](Sequence& sequence) { return TryStart(sequence); });
   // A step of no tokens tells an executor that would otherwise rest which sequences' state may go.
   if (plan.empty() && ended_.empty()) return;
-  InFlight step{.plan = std::move(plan), .ids = {}, .started = now_};
+  InFlight step{.plan = std::move(plan), .ids = {}, .started = instant_};
   absl::StatusOr<ModelInput> input = BuildModelInput(step.plan, page_size_, ended_);
   for (const Sequence* sequence : step.plan.decode) step.ids.push_back(sequence->id());
   if (step.plan.prefill) step.ids.push_back(step.plan.prefill->sequence->id());
@@ -200,9 +205,9 @@ bool StepLoop::TryStart(Sequence& sequence) {
 
 void StepLoop::Start(Sequence& sequence, PageGrant grant) {
   sequence.Start(std::move(grant.pages), grant.cached_len);
-  sequence.last_progress = now_;
+  sequence.last_progress = instant_;
   context_.registry->OnStarted(sequence.id(), sequence.prompt_left());
-  StartEvent event{.started = {}, .time = now_};
+  StartEvent event{.started = {}, .time = instant_};
   event.started.request_id = sequence.id();
   event.started.prompt_tokens = sequence.prompt_len();
   event.started.cached_prompt_tokens = sequence.computed_len();
@@ -234,7 +239,7 @@ void StepLoop::CommitStep(const InFlight& step, StepResult result) {
   record.selection = std::move(result.selection);
   if (step.plan.prefill) {
     record.prefill_tokens = step.plan.prefill->tokens.count;
-    prefill_speed_.Add(record.prefill_tokens, now_ - step.started);
+    prefill_speed_.Add(record.prefill_tokens, Between(step.started, instant_));
   }
   for (std::size_t i = 0; i < step.ids.size(); ++i) {
     Sequence& sequence = *sequences_.at(step.ids[i]);
@@ -278,14 +283,14 @@ void StepLoop::CommitToken(Sequence& sequence, TokenInfo token) {
                         TokenEvent{.token = std::move(token),
                                    .prompt_logprobs = sequence.TakePromptLogprobs(),
                                    .selection = sequence.selection,
-                                   .time = now_});
+                                   .time = instant_});
   if (over) Finish(sequence, *over);
 }
 
 void StepLoop::ReportProgress(Sequence& sequence) {
   if (!sequence.request().output.report_progress || sequence.prompt_left() == 0) return;
-  if (now_ - sequence.last_progress < kProgressInterval) return;
-  sequence.last_progress = now_;
+  if (Between(sequence.last_progress, instant_) < kProgressInterval) return;
+  sequence.last_progress = instant_;
   context_.output->Send(
       sequence.id(),
       ProgressEvent{.done_tokens = sequence.computed_len(), .total_tokens = sequence.prompt_len()});
@@ -307,8 +312,8 @@ void StepLoop::FailStep(const std::vector<RequestId>& ids, const absl::Status& c
 
 LoopStatus StepLoop::status() const {
   const PrefixCacheStats cached = prefix_cache_.stats();
-  return {.heartbeat = now_,
-          .step_started = in_flight_ ? in_flight_->started : absl::InfiniteFuture(),
+  return {.heartbeat = instant_,
+          .step_started = in_flight_ ? std::make_optional(in_flight_->started) : std::nullopt,
           .pages_used = context_.pool->n_used() - cached.idle_pages,
           .prefix_cache = cached};
 }

@@ -39,9 +39,9 @@ struct StepLoopContext {
 
 // What other threads may know of the loop.
 struct LoopStatus {
-  absl::Time heartbeat = absl::InfinitePast();       // last turn
-  absl::Time step_started = absl::InfiniteFuture();  // of the step that runs
-  std::int64_t pages_used = 0;                       // by sequences
+  std::optional<Instant> heartbeat;     // last turn; unset before the first
+  std::optional<Instant> step_started;  // of the step that runs
+  std::int64_t pages_used = 0;          // by sequences
   PrefixCacheStats prefix_cache;
 };
 
@@ -70,9 +70,10 @@ class StepLoop {
   struct InFlight {
     StepPlan plan;
     std::vector<RequestId> ids;  // in the order of the model's input
-    absl::Time started;
+    Instant started;
   };
 
+  void ReadClock();
   void TakeMail(EngineMail mail);
   void Arrive(std::unique_ptr<Sequence> sequence);
   Sequence* Find(RequestId id);
@@ -104,7 +105,8 @@ class StepLoop {
   std::vector<RequestId> ended_;  // for the executor, with the next step
   std::optional<InFlight> in_flight_;
   std::optional<absl::Time> drain_deadline_;
-  absl::Time now_ = absl::InfinitePast();  // of this turn
+  absl::Time now_ = absl::InfinitePast();  // of this turn, for deadlines
+  Instant instant_;                        // the same, for what is measured
 };
 
 }  // namespace keyhole

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "engine/request/response_sink.h"
 #include "engine/request/sequence.h"
+#include "engine/runtime/clock.h"
 #include "engine/types.h"
 
 namespace keyhole {
@@ -16,14 +16,14 @@ namespace keyhole {
 // It has its pages; work on it begins.
 struct StartEvent {
   StartedEvent started;
-  absl::Time time;
+  Instant time;
 };
 
 struct TokenEvent {
   TokenInfo token;
   std::vector<TokenInfo> prompt_logprobs;  // with the first token
   SelectionTally selection;                // so far
-  absl::Time time;
+  Instant time;
 };
 
 // Nothing comes after it.
@@ -32,7 +32,7 @@ struct EndEvent {
   FinishReason reason = FinishReason::kEndOfSequence;
   std::int32_t prompt_tokens = 0;  // 0 if not known
   SelectionTally selection;
-  absl::Time time;
+  Instant time;
 };
 
 using StreamEvent = std::variant<StartEvent, ProgressEvent, TokenEvent, EndEvent>;

@@ -224,7 +224,7 @@ void Simulation::Submit() {
              std::make_unique<ResponseStream>(
                  *id,
                  request,
-                 clock_.Now(),
+                 clock_.Monotonic(),
                  std::make_unique<RecordingSink>(client.recording),
                  StreamContext{.tokenizer = &tokenizer_, .observer = plan_checker_.get()}));
   arrivals_.push_back({.id = *id, .request = std::move(request), .submitted = clock_.Now()});
@@ -247,7 +247,7 @@ void Simulation::PrepareOne() {
                EndEvent{.status = sequence.status(),
                         .prompt_tokens = prompt_tokens,
                         .selection = {},
-                        .time = clock_.Now()});
+                        .time = clock_.Monotonic()});
   }
 }
 

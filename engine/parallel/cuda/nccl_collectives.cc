@@ -2,6 +2,7 @@
 
 #include <nccl.h>
 
+#include <chrono>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -52,14 +53,14 @@ class NcclCollectives final : public DeviceCollectives {
 
   absl::Status Synchronize(const Stream& stream) override {
     KEYHOLE_RETURN_IF_ERROR(done_.Record(stream));
-    const absl::Time begin = absl::Now();
+    const auto begin = std::chrono::steady_clock::now();
     for (;;) {
       KEYHOLE_ASSIGN_OR_RETURN(const bool done, done_.Done());
       if (done) return stream.Synchronize();
       ncclResult_t failure = ncclSuccess;
       if (comm_ != nullptr) ncclCommGetAsyncError(comm_, &failure);
       absl::Status status = NcclStatus(failure, "a step");
-      const absl::Duration waited = absl::Now() - begin;
+      const absl::Duration waited = absl::FromChrono(std::chrono::steady_clock::now() - begin);
       if (status.ok() && waited > timeout_) {
         status = absl::UnavailableError(absl::StrCat("tensor parallel: a rank did not come within ",
                                                      absl::FormatDuration(timeout_)));

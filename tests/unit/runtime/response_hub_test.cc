@@ -50,7 +50,7 @@ class ResponseHubTest : public ::testing::Test {
               std::make_unique<ResponseStream>(
                   id,
                   request,
-                  absl::UnixEpoch(),
+                  Instant(),
                   std::make_unique<InterruptedSink>(recording_, std::move(meanwhile)),
                   StreamContext{.tokenizer = &tokenizer_}));
     return id;
@@ -123,7 +123,7 @@ TEST_F(ResponseHubTest, OtherStreamsOpenAndEndDuringADelivery) {
       hub_.Open(next,
                 std::make_unique<ResponseStream>(next,
                                                  Request(),
-                                                 absl::UnixEpoch(),
+                                                 Instant(),
                                                  std::make_unique<RecordingSink>(other),
                                                  StreamContext{.tokenizer = &tokenizer_}));
     }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -42,7 +43,7 @@ class ResponseStreamTest : public ::testing::Test {
         StreamContext{.tokenizer = &tokenizer_, .observer = &observer_, .n_layers = 4});
   }
 
-  static absl::Time At(int seconds) { return absl::FromUnixSeconds(1000 + seconds); }
+  static Instant At(int seconds) { return Instant(std::chrono::seconds(1000 + seconds)); }
 
   static StreamEvent Start(int seconds) {
     return StartEvent{.started = {.request_id = 7, .prompt_tokens = 5}, .time = At(seconds)};

@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "engine/request/error.h"
 #include "tests/support/byte_tokenizer.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/fake_engine.h"
 #include "tests/support/recording_sink.h"
 
@@ -17,6 +18,7 @@ namespace {
 
 using testing::ByteTokenizer;
 using ::testing::ElementsAre;
+using testing::FakeClock;
 using testing::FakeEngineOptions;
 using ::testing::IsEmpty;
 using testing::MakeFakeEngine;
@@ -245,12 +247,24 @@ TEST(ServingEngineTest, MessagesCannotForgeSpecialTokens) {
 
 TEST(ServingEngineTest, HeartbeatGoesOnWhenIdle) {
   const auto engine = Make(SmallEngine());
-  const absl::Time first = engine->Snapshot().heartbeat;
-  const absl::Time latest = absl::Now() + absl::Seconds(30);
-  while (engine->Snapshot().heartbeat == first && absl::Now() < latest) {
+  const absl::Time later = absl::Now() + absl::Milliseconds(300);
+  absl::Time heartbeat = absl::InfinitePast();
+  while (heartbeat < later && absl::Now() < later + absl::Seconds(30)) {
     absl::SleepFor(absl::Milliseconds(10));
+    heartbeat = engine->Snapshot().heartbeat;
   }
-  EXPECT_GT(engine->Snapshot().heartbeat, first);
+  EXPECT_GE(heartbeat, later);
+}
+
+TEST(ServingEngineTest, SettingTheClockDoesNotAgeTheHeartbeat) {
+  FakeEngineOptions options = SmallEngine();
+  auto owned = std::make_unique<FakeClock>();
+  FakeClock& clock = *owned;
+  options.clock = std::move(owned);
+  const auto engine = Make(std::move(options));
+  EXPECT_TRUE(Ask(*engine, {.prompt = "x"}).finished);
+  clock.Set(absl::Hours(1));
+  EXPECT_EQ(engine->Snapshot().heartbeat, clock.Now());
 }
 
 }  // namespace

@@ -474,6 +474,24 @@ TEST_F(StepLoopTest, AdmissionLearnsTheSpeedOfPrefill) {
   EXPECT_TRUE(registry_->Arrive(id, 12, absl::Milliseconds(3100)).ok());
 }
 
+TEST_F(StepLoopTest, SettingTheClockChangesNothingThatIsMeasured) {
+  Request request;
+  request.output.report_progress = true;
+  const RequestId id = Arrive(20, request);
+  Turn();
+  clock_.Advance(absl::Seconds(2));
+  clock_.Set(-absl::Hours(1));
+  runner_->Complete();
+  Turn();  // 8 tokens in 2 s
+  EXPECT_THAT(output_.words[id], ElementsAre("start", "progress 8"));
+  const RequestId behind = *registry_->Open("");
+  ASSERT_TRUE(registry_->Admit(behind, {.prompt_len = 12, .max_output = 1}).ok());
+  EXPECT_EQ(GetErrorDetail(registry_->Arrive(behind, 12, absl::Milliseconds(5900))).reason,
+            reason::kDeadlineUnattainable);
+  EXPECT_TRUE(registry_->Arrive(behind, 12, absl::Milliseconds(6100)).ok());
+  EXPECT_EQ(loop_->status().heartbeat, clock_.Monotonic());
+}
+
 TEST_F(StepLoopTest, EndAllLeavesNothing) {
   const RequestId running = Arrive(3);
   const RequestId waiting = Arrive(52);
