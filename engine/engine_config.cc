@@ -72,12 +72,14 @@ std::string Line(std::string_view name, std::string_view value) {
 }
 
 void DescribeModel(const ModelSettings& model, std::vector<std::string>& lines) {
-  lines.push_back(Line("model.path", std::string_view(model.path)));
-  lines.push_back(Line("model.name", std::string_view(model.name)));
-  lines.push_back(Line("model.weights", Name(model.weights)));
-  if (model.rope_theta) lines.push_back(Line("model.rope_theta", *model.rope_theta));
+  lines.push_back(Line("model", std::string_view(model.path)));
+  lines.push_back(Line("model-name", std::string_view(model.name)));
+  lines.push_back(Line("weights", Name(model.weights)));
+  if (model.rope_theta) lines.push_back(Line("rope-theta", *model.rope_theta));
   if (model.rope_scaling) {
-    lines.push_back(Line("model.rope_scaling.factor", model.rope_scaling->factor));
+    const RopeScaling& scaling = *model.rope_scaling;
+    lines.push_back(
+        Line("rope-scaling", absl::StrCat(RopeScalingName(scaling.kind), ":", scaling.factor)));
   }
 }
 
@@ -87,47 +89,47 @@ std::string OptionalLine(std::string_view name, const std::optional<Value>& valu
 }
 
 void DescribeSelection(const SelectionSettings& selection, std::vector<std::string>& lines) {
-  lines.push_back(Line("selection.policy", std::string_view(selection.policy)));
-  lines.push_back(Line("selection.calibration", std::string_view(selection.calibration)));
-  lines.push_back(Line("selection.initial", selection.initial));
-  lines.push_back(Line("selection.local", selection.local));
-  lines.push_back(Line("selection.prefill_local", selection.prefill_local));
-  lines.push_back(OptionalLine("selection.selected", selection.selected));
-  lines.push_back(OptionalLine("selection.proximity", selection.proximity));
-  lines.push_back(Line("selection.probes", selection.probes));
-  lines.push_back(Line("selection.tail_chunk", selection.tail_chunk));
-  lines.push_back(Line("selection.coarse_dims", selection.coarse_dims));
-  lines.push_back(Line("selection.fine_rows", selection.fine_rows));
-  lines.push_back(Line("selection.recall_interval", selection.recall_interval));
-  lines.push_back(Line("selection.positions", Name(selection.positions)));
-  lines.push_back(OptionalLine("selection.recall_distance", selection.recall_distance));
-  lines.push_back(OptionalLine("selection.recall_bias", selection.recall_bias));
-  lines.push_back(OptionalLine("selection.recall_selected", selection.recall_selected));
+  lines.push_back(Line("policy", std::string_view(selection.policy)));
+  lines.push_back(Line("calibration", std::string_view(selection.calibration)));
+  lines.push_back(Line("initial", selection.initial));
+  lines.push_back(Line("local", selection.local));
+  lines.push_back(Line("prefill-local", selection.prefill_local));
+  lines.push_back(OptionalLine("selected", selection.selected));
+  lines.push_back(OptionalLine("proximity", selection.proximity));
+  lines.push_back(Line("probes", selection.probes));
+  lines.push_back(Line("tail-chunk", selection.tail_chunk));
+  lines.push_back(Line("coarse-dims", selection.coarse_dims));
+  lines.push_back(Line("fine-rows", selection.fine_rows));
+  lines.push_back(Line("recall-interval", selection.recall_interval));
+  lines.push_back(Line("positions", Name(selection.positions)));
+  lines.push_back(OptionalLine("recall-distance", selection.recall_distance));
+  lines.push_back(OptionalLine("recall-bias", selection.recall_bias));
+  lines.push_back(OptionalLine("recall-selected", selection.recall_selected));
 }
 
 void DescribeScheduler(const SchedulerSettings& scheduler, std::vector<std::string>& lines) {
-  lines.push_back(Line("scheduler.max_context", scheduler.max_context));
-  lines.push_back(Line("scheduler.chunk_size", scheduler.chunk_size));
-  lines.push_back(Line("scheduler.max_running", scheduler.max_running));
-  lines.push_back(Line("scheduler.max_queued_requests", scheduler.max_queued_requests));
+  lines.push_back(Line("max-context", scheduler.max_context));
+  lines.push_back(Line("chunk-size", scheduler.chunk_size));
+  lines.push_back(Line("max-running", scheduler.max_running));
+  lines.push_back(Line("max-queued", scheduler.max_queued_requests));
   lines.push_back(Line("scheduler.max_queued_tokens", scheduler.max_queued_tokens));
   lines.push_back(
       Line("scheduler.decode_steps_between_chunks", scheduler.decode_steps_between_chunks));
-  lines.push_back(Line("scheduler.default_max_output_tokens", scheduler.default_max_output_tokens));
-  lines.push_back(Line("scheduler.max_output_tokens", scheduler.max_output_tokens));
+  lines.push_back(Line("default-output", scheduler.default_max_output_tokens));
+  lines.push_back(Line("max-output", scheduler.max_output_tokens));
   lines.push_back(Line("scheduler.max_prompt_logprobs", scheduler.max_prompt_logprobs));
 }
 
 void DescribeTensorParallel(const TensorParallelSettings& settings,
                             std::vector<std::string>& lines) {
-  lines.push_back(Line("tensor_parallel.size", settings.size));
+  lines.push_back(Line("tensor-parallel-size", settings.size));
   if (settings.size == 1) return;
-  lines.push_back(Line("tensor_parallel.rank", settings.rank));
-  lines.push_back(Line("tensor_parallel.address", std::string_view(settings.address)));
-  lines.push_back(Line("tensor_parallel.backend", Name(settings.backend)));
-  lines.push_back(Line("tensor_parallel.timeout", absl::FormatDuration(settings.timeout)));
+  lines.push_back(Line("tensor-parallel-rank", settings.rank));
+  lines.push_back(Line("tensor-parallel-address", std::string_view(settings.address)));
+  lines.push_back(Line("tensor-parallel-backend", Name(settings.backend)));
+  lines.push_back(Line("tensor-parallel-timeout", absl::FormatDuration(settings.timeout)));
   lines.push_back(
-      Line("tensor_parallel.start_timeout", absl::FormatDuration(settings.start_timeout)));
+      Line("tensor-parallel-start-timeout", absl::FormatDuration(settings.start_timeout)));
 }
 
 absl::Status Validate(const TensorParallelSettings& settings) {
@@ -135,12 +137,12 @@ absl::Status Validate(const TensorParallelSettings& settings) {
   std::int32_t port = 0;
   if (!address.has_value() || !absl::SimpleAtoi(address->port, &port) || port < 1 || port > 65535) {
     return absl::InvalidArgumentError(
-        absl::StrCat("tensor_parallel.address is HOST:PORT, not '", settings.address, "'"));
+        absl::StrCat("tensor-parallel-address is HOST:PORT, not '", settings.address, "'"));
   }
   for (const absl::Duration time : {settings.timeout, settings.start_timeout}) {
     if (time < absl::Milliseconds(1) || time > absl::Hours(24)) {
       return absl::InvalidArgumentError(
-          "tensor_parallel.timeout and start_timeout are from 1 ms to 24 hours");
+          "tensor-parallel-timeout and tensor-parallel-start-timeout are from 1 ms to 24 hours");
     }
   }
   return absl::OkStatus();
@@ -148,9 +150,9 @@ absl::Status Validate(const TensorParallelSettings& settings) {
 
 void DescribeDevice(const DeviceSettings& device, std::vector<std::string>& lines) {
   const bool cuda = device.compute == ComputeDevice::kCuda;
-  lines.push_back(Line("device.compute", std::string_view(cuda ? "cuda" : "cpu")));
-  lines.push_back(Line("device.residency", ResidencyName(device.residency)));
-  lines.push_back(Line("device.kv_memory_bytes", device.kv_memory_bytes));
+  lines.push_back(Line("device", std::string_view(cuda ? "cuda" : "cpu")));
+  lines.push_back(Line("kv-residency", ResidencyName(device.residency)));
+  lines.push_back(Line("device-kv-memory", device.kv_memory_bytes));
 }
 
 absl::Status CheckDevice(const EngineConfig& config) {
@@ -158,20 +160,18 @@ absl::Status CheckDevice(const EngineConfig& config) {
   if (device.compute == ComputeDevice::kCpu) {
     if (config.tensor_parallel.backend == RankBackend::kNccl) {
       return absl::InvalidArgumentError(
-          "tensor_parallel.backend nccl connects GPUs: it needs device.compute cuda");
+          "tensor-parallel-backend nccl connects GPUs: it needs device cuda");
     }
     if (device.residency == Residency::kAuto && device.kv_memory_bytes == 0) {
       return absl::OkStatus();
     }
     return absl::InvalidArgumentError(
-        "device.residency and device.kv_memory_bytes are settings of device.compute cuda");
+        "kv-residency and device-kv-memory are settings of device cuda");
   }
   const WeightMode weights = config.model.weights;
   if (weights == WeightMode::kAuto || weights == WeightMode::kBF16) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("model.weights ",
-                   std::string(Name(weights)),
-                   " with device.compute cuda: weights are bf16 there"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "weights ", std::string(Name(weights)), " with device cuda: weights are bf16 there"));
 }
 
 }  // namespace
@@ -182,32 +182,32 @@ absl::Status Validate(const EngineConfig& config) {
   constexpr std::int64_t kMaxBytes = std::numeric_limits<std::int64_t>::max();
   const Bound bounds[] = {
       {"kv.page_size", config.kv.page_size, 1, 65536},
-      {"kv.memory_bytes", config.kv.memory_bytes, 0, kMaxBytes},
-      {"kv.prefix_cache_bytes", config.kv.prefix_cache_bytes, -1, kMaxBytes},
-      {"selection.initial", config.selection.initial, 0, kMaxTokens},
-      {"selection.local", config.selection.local, 0, kMaxTokens},
-      {"selection.prefill_local", config.selection.prefill_local, 0, kMaxTokens},
-      {"selection.selected", config.selection.selected.value_or(0), 0, kMaxTokens},
-      {"selection.proximity", config.selection.proximity.value_or(0), 0, 1024},
-      {"selection.probes", config.selection.probes, 1, 65536},
-      {"selection.tail_chunk", config.selection.tail_chunk, 0, 65536},
-      {"selection.coarse_dims", config.selection.coarse_dims, 0, kMostCoarseDims},
-      {"selection.fine_rows", config.selection.fine_rows, 1, kMaxTokens},
-      {"selection.recall_interval", config.selection.recall_interval, 0, kMaxTokens},
-      {"selection.recall_distance", config.selection.recall_distance.value_or(0), 0, kMaxTokens},
-      {"scheduler.max_context", scheduler.max_context, 0, kMaxTokens},
-      {"scheduler.chunk_size", scheduler.chunk_size, 1, 65536},
-      {"scheduler.max_running", scheduler.max_running, 1, 4096},
-      {"scheduler.max_queued_requests", scheduler.max_queued_requests, 1, 1 << 20},
+      {"kv-memory", config.kv.memory_bytes, 0, kMaxBytes},
+      {"prefix-cache", config.kv.prefix_cache_bytes, -1, kMaxBytes},
+      {"initial", config.selection.initial, 0, kMaxTokens},
+      {"local", config.selection.local, 0, kMaxTokens},
+      {"prefill-local", config.selection.prefill_local, 0, kMaxTokens},
+      {"selected", config.selection.selected.value_or(0), 0, kMaxTokens},
+      {"proximity", config.selection.proximity.value_or(0), 0, 1024},
+      {"probes", config.selection.probes, 1, 65536},
+      {"tail-chunk", config.selection.tail_chunk, 0, 65536},
+      {"coarse-dims", config.selection.coarse_dims, 0, kMostCoarseDims},
+      {"fine-rows", config.selection.fine_rows, 1, kMaxTokens},
+      {"recall-interval", config.selection.recall_interval, 0, kMaxTokens},
+      {"recall-distance", config.selection.recall_distance.value_or(0), 0, kMaxTokens},
+      {"max-context", scheduler.max_context, 0, kMaxTokens},
+      {"chunk-size", scheduler.chunk_size, 1, 65536},
+      {"max-running", scheduler.max_running, 1, 4096},
+      {"max-queued", scheduler.max_queued_requests, 1, 1 << 20},
       {"scheduler.max_queued_tokens", scheduler.max_queued_tokens, 1, kMaxBytes},
       {"scheduler.decode_steps_between_chunks", scheduler.decode_steps_between_chunks, 0, 1024},
-      {"scheduler.default_max_output_tokens", scheduler.default_max_output_tokens, 1, kMaxTokens},
-      {"scheduler.max_output_tokens", scheduler.max_output_tokens, 0, kMaxTokens},
+      {"default-output", scheduler.default_max_output_tokens, 1, kMaxTokens},
+      {"max-output", scheduler.max_output_tokens, 0, kMaxTokens},
       {"scheduler.max_prompt_logprobs", scheduler.max_prompt_logprobs, 0, 1 << 20},
-      {"device.kv_memory_bytes", config.device.kv_memory_bytes, 0, kMaxBytes},
-      {"trace.steps", config.trace.steps, 1, kMaxTokens},
-      {"tensor_parallel.size", config.tensor_parallel.size, 1, 64},
-      {"tensor_parallel.rank", config.tensor_parallel.rank, 0, config.tensor_parallel.size - 1},
+      {"device-kv-memory", config.device.kv_memory_bytes, 0, kMaxBytes},
+      {"trace-steps", config.trace.steps, 1, kMaxTokens},
+      {"tensor-parallel-size", config.tensor_parallel.size, 1, 64},
+      {"tensor-parallel-rank", config.tensor_parallel.rank, 0, config.tensor_parallel.size - 1},
       {"threads", config.threads, 0, 4096},
       {"text_workers", config.text_workers, 1, 64},
   };
@@ -215,18 +215,18 @@ absl::Status Validate(const EngineConfig& config) {
   if (scheduler.chunk_size % config.kv.page_size != 0) {
     return absl::InvalidArgumentError(absl::StrCat("kv.page_size ",
                                                    config.kv.page_size,
-                                                   " does not divide scheduler.chunk_size ",
+                                                   " does not divide chunk-size ",
                                                    scheduler.chunk_size));
   }
   if (config.selection.coarse_dims % 8 != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "selection.coarse_dims ", config.selection.coarse_dims, " is not a multiple of 8"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("coarse-dims ", config.selection.coarse_dims, " is not a multiple of 8"));
   }
   KEYHOLE_RETURN_IF_ERROR(Validate(config.tensor_parallel));
   if (scheduler.max_queued_tokens < scheduler.max_context) {
     return absl::InvalidArgumentError(absl::StrCat("scheduler.max_queued_tokens ",
                                                    scheduler.max_queued_tokens,
-                                                   " is below scheduler.max_context ",
+                                                   " is below max-context ",
                                                    scheduler.max_context,
                                                    ": the longest prompt could never wait"));
   }
@@ -236,15 +236,15 @@ absl::Status Validate(const EngineConfig& config) {
 std::vector<std::string> Describe(const EngineConfig& config) {
   std::vector<std::string> lines;
   DescribeModel(config.model, lines);
-  lines.push_back(Line("kv.type", std::string_view(KvTypeName(config.kv.type))));
+  lines.push_back(Line("kv-type", std::string_view(KvTypeName(config.kv.type))));
   lines.push_back(Line("kv.page_size", config.kv.page_size));
-  lines.push_back(Line("kv.memory_bytes", config.kv.memory_bytes));
-  lines.push_back(Line("kv.prefix_cache_bytes", config.kv.prefix_cache_bytes));
+  lines.push_back(Line("kv-memory", config.kv.memory_bytes));
+  lines.push_back(Line("prefix-cache", config.kv.prefix_cache_bytes));
   DescribeSelection(config.selection, lines);
   DescribeScheduler(config.scheduler, lines);
   DescribeDevice(config.device, lines);
-  lines.push_back(Line("trace.path", std::string_view(config.trace.path)));
-  lines.push_back(Line("trace.steps", config.trace.steps));
+  lines.push_back(Line("trace-file", std::string_view(config.trace.path)));
+  lines.push_back(Line("trace-steps", config.trace.steps));
   DescribeTensorParallel(config.tensor_parallel, lines);
   lines.push_back(Line("threads", config.threads));
   lines.push_back(Line("text_workers", config.text_workers));
@@ -269,7 +269,7 @@ absl::StatusOr<ContextLimits> ResolveContext(const EngineConfig& config,
       longer && can_rectify ? PositionMode::kRectified : PositionMode::kNative);
   if (limits.positions == PositionMode::kNative && longer) {
     return absl::InvalidArgumentError(
-        absl::StrCat("scheduler.max_context is ",
+        absl::StrCat("max-context is ",
                      limits.max_context,
                      " and the model was trained for ",
                      trained_length,
@@ -277,10 +277,10 @@ absl::StatusOr<ContextLimits> ResolveContext(const EngineConfig& config,
                      "or a selection policy with rectified positions"));
   }
   if (limits.positions == PositionMode::kRectified && !can_rectify) {
-    return absl::InvalidArgumentError(absl::StrCat("selection.policy ",
+    return absl::InvalidArgumentError(absl::StrCat("policy ",
                                                    config.selection.policy,
                                                    " attends to every row and needs "
-                                                   "selection.positions native"));
+                                                   "positions native"));
   }
   if (limits.max_context < 2) {
     return absl::InvalidArgumentError("the context must have room for a prompt and an answer");

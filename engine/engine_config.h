@@ -1,4 +1,6 @@
-// Settings of the engine, one struct per part; validated once, printed at start.
+// Settings of the engine, one struct per part; validated once, printed at start. Errors and what is
+// printed name a setting as the server's flag for it, without dashes; one that has no flag by its
+// place in these structs.
 #pragma once
 
 #include <cstdint>

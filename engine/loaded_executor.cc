@@ -98,7 +98,7 @@ absl::StatusOr<std::int32_t> CountPages(const EngineConfig& config,
   const std::int64_t n_pages = std::min(bytes / page_bytes, usable);
   if (n_pages < 1) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("kv.memory_bytes of ", bytes, " holds no page of ", page_bytes, " bytes"));
+        absl::StrCat("kv-memory of ", bytes, " holds no page of ", page_bytes, " bytes"));
   }
   WarnOfFewPages(n_pages, page_size, max_context, observer);
   return static_cast<std::int32_t>(n_pages);

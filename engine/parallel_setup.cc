@@ -52,9 +52,9 @@ absl::Status LetRootGoFirst(ProcessGroup* group, bool before) {
 absl::Status CheckPolicy(const PolicyTraits& traits) {
   if (traits.middle != MiddleRule::kBudget || traits.digests) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("selection.policy ",
+      absl::StrCat("policy ",
                    std::string(traits.name),
-                   " reads whole keys of all heads, and with tensor_parallel.size above 1 no rank "
+                   " reads whole keys of all heads, and with tensor-parallel-size above 1 no rank "
                    "has them: choose a policy with digests"));
 }
 

@@ -11,6 +11,22 @@ namespace keyhole {
 
 enum class RopeScalingKind { kNone, kLinear, kNtk, kYarn, kLlama3 };
 
+constexpr const char* RopeScalingName(RopeScalingKind kind) {
+  switch (kind) {
+    case RopeScalingKind::kNone:
+      return "none";
+    case RopeScalingKind::kLinear:
+      return "linear";
+    case RopeScalingKind::kNtk:
+      return "ntk";
+    case RopeScalingKind::kYarn:
+      return "yarn";
+    case RopeScalingKind::kLlama3:
+      break;
+  }
+  return "llama3";
+}
+
 struct RopeScaling {
   RopeScalingKind kind = RopeScalingKind::kNone;
   double factor = 1;

@@ -26,7 +26,7 @@ std::int64_t VocabWidth(std::int64_t vocab_size, std::int32_t n_ranks) {
 absl::StatusOr<ModelShard> ShardModel(const ModelConfig& whole, const Shard& shard) {
   if (whole.n_kv_heads % shard.size != 0) {
     return absl::InvalidArgumentError(
-        fmt::format("tensor_parallel.size {} does not divide the model's {} KV heads",
+        fmt::format("tensor-parallel-size {} does not divide the model's {} KV heads",
                     shard.size,
                     whole.n_kv_heads));
   }
@@ -36,7 +36,7 @@ absl::StatusOr<ModelShard> ShardModel(const ModelConfig& whole, const Shard& sha
   if (!shard.whole() && ((whole.ffn_size + unit - 1) / unit < shard.size ||
                          (whole.vocab_size + width - 1) / width < shard.size)) {
     return absl::InvalidArgumentError(
-        fmt::format("tensor_parallel.size {} is too many for an FFN of {} and a vocabulary of {}",
+        fmt::format("tensor-parallel-size {} is too many for an FFN of {} and a vocabulary of {}",
                     shard.size,
                     whole.ffn_size,
                     whole.vocab_size));

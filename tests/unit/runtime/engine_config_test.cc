@@ -21,7 +21,7 @@ TEST(EngineConfigTest, ErrorsNameTheSetting) {
   EXPECT_THAT(Message(Validate(config)), HasSubstr("kv.page_size"));
   config = {};
   config.scheduler.max_running = 0;
-  EXPECT_THAT(Message(Validate(config)), HasSubstr("scheduler.max_running"));
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("max-running is 0"));
   config = {};
   config.scheduler.max_context = 5'000'000;
   EXPECT_THAT(Message(Validate(config)), HasSubstr("max_queued_tokens"));
@@ -30,49 +30,49 @@ TEST(EngineConfigTest, ErrorsNameTheSetting) {
   EXPECT_THAT(Message(Validate(config)), HasSubstr("text_workers"));
   config = {};
   config.selection.coarse_dims = 6;
-  EXPECT_THAT(Message(Validate(config)), HasSubstr("selection.coarse_dims"));
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("coarse-dims"));
 }
 
 TEST(EngineConfigTest, ErrorsNameTheSettingOfRanks) {
   EngineConfig config;
   TensorParallelSettings& ranks = config.tensor_parallel;
   ranks.rank = 1;
-  EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.rank"));
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor-parallel-rank"));
   ranks = {};
   ranks.size = 2;
   EXPECT_TRUE(Validate(config).ok());
   for (const char* address : {"", "8481", ":8481", "host", "host:0", "host:65536", "host:x"}) {
     ranks.address = address;
-    EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.address")) << address;
+    EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor-parallel-address")) << address;
   }
   ranks = {};
   ranks.backend = RankBackend::kNccl;
-  EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.backend"));
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor-parallel-backend"));
   config.device.compute = ComputeDevice::kCuda;
   EXPECT_TRUE(Validate(config).ok());
   config.device.compute = ComputeDevice::kCpu;
   ranks = {};
   ranks.timeout = absl::ZeroDuration();
-  EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor_parallel.timeout"));
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("tensor-parallel-timeout"));
 }
 
 TEST(EngineConfigTest, SettingsOfTheAcceleratorNeedOne) {
   EngineConfig config;
   config.device.residency = Residency::kDevice;
-  EXPECT_THAT(Message(Validate(config)), HasSubstr("device.compute cuda"));
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("device cuda"));
   config.device.compute = ComputeDevice::kCuda;
   EXPECT_TRUE(Validate(config).ok());
   config.model.weights = WeightMode::kF32;
-  EXPECT_THAT(Message(Validate(config)), HasSubstr("model.weights f32"));
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("weights f32"));
 }
 
 TEST(EngineConfigTest, DescribesEverySetting) {
   const auto lines = Describe(EngineConfig{});
-  EXPECT_THAT(lines, Contains("scheduler.chunk_size = 512"));
-  EXPECT_THAT(lines, Contains("selection.policy = esa"));
-  EXPECT_THAT(lines, Contains("model.weights = auto"));
-  EXPECT_THAT(lines, Contains("device.compute = cpu"));
-  EXPECT_THAT(lines, Contains("device.residency = auto"));
+  EXPECT_THAT(lines, Contains("chunk-size = 512"));
+  EXPECT_THAT(lines, Contains("policy = esa"));
+  EXPECT_THAT(lines, Contains("weights = auto"));
+  EXPECT_THAT(lines, Contains("device = cpu"));
+  EXPECT_THAT(lines, Contains("kv-residency = auto"));
 }
 
 TEST(EngineConfigTest, ContextDefaultsToTheTrainedLength) {

@@ -160,7 +160,31 @@ TEST(FlagsTest, HelpNamesEveryFlag) {
 TEST(ServerConfigTest, DescribesItsSettings) {
   const std::vector<std::string> lines = Describe(Parse({"--model", "m"}).config);
   EXPECT_THAT(lines, ::testing::Contains("listen = 127.0.0.1:8480"));
-  EXPECT_THAT(lines, ::testing::Contains("selection.policy = esa"));
+  EXPECT_THAT(lines, ::testing::Contains("policy = esa"));
+}
+
+// Those without a flag are named as fields, which have underscores.
+TEST(ServerConfigTest, NamesItsSettingsAsTheFlags) {
+  ::testing::internal::CaptureStdout();
+  Parse({"--help"});
+  const std::string help = ::testing::internal::GetCapturedStdout();
+  const ParsedFlags flags = Parse({"--model",
+                                   "m",
+                                   "--rope-theta",
+                                   "500000",
+                                   "--rope-scaling",
+                                   "yarn:4",
+                                   "--tensor-parallel-size",
+                                   "2"});
+  ASSERT_TRUE(flags.serve);
+  const std::vector<std::string> lines = Describe(flags.config);
+  EXPECT_THAT(lines, ::testing::Contains("rope-theta = 500000"));
+  EXPECT_THAT(lines, ::testing::Contains("rope-scaling = yarn:4"));
+  for (const std::string& line : lines) {
+    const std::string name = line.substr(0, line.find(" = "));
+    if (name.find('_') != std::string::npos) continue;
+    EXPECT_NE(help.find("--" + name + " "), std::string::npos) << line;
+  }
 }
 
 }  // namespace
