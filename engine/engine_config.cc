@@ -1,6 +1,7 @@
 #include "engine/engine_config.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <string_view>
 
@@ -29,6 +30,11 @@ absl::Status CheckBound(const Bound& bound) {
                                                  ", ",
                                                  bound.high,
                                                  "]"));
+}
+
+absl::Status CheckBias(float bias) {
+  if (std::abs(bias) <= 100) return absl::OkStatus();  // not so a NaN
+  return absl::InvalidArgumentError(absl::StrCat("recall-bias is ", bias, ", not in [-100, 100]"));
 }
 
 std::string_view Name(WeightMode mode) {
@@ -133,12 +139,7 @@ void DescribeTensorParallel(const TensorParallelSettings& settings,
 }
 
 absl::Status Validate(const TensorParallelSettings& settings) {
-  const std::optional<HostPort> address = SplitHostPort(settings.address);
-  std::int32_t port = 0;
-  if (!address.has_value() || !absl::SimpleAtoi(address->port, &port) || port < 1 || port > 65535) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tensor-parallel-address is HOST:PORT, not '", settings.address, "'"));
-  }
+  KEYHOLE_RETURN_IF_ERROR(CheckAddress("tensor-parallel-address", settings.address, 1));
   for (const absl::Duration time : {settings.timeout, settings.start_timeout}) {
     if (time < absl::Milliseconds(1) || time > absl::Hours(24)) {
       return absl::InvalidArgumentError(
@@ -176,25 +177,45 @@ absl::Status CheckDevice(const EngineConfig& config) {
 
 }  // namespace
 
+absl::Status CheckAddress(std::string_view name,
+                          const std::string& address,
+                          std::int32_t lowest_port) {
+  const std::optional<HostPort> parts = SplitHostPort(address);
+  std::int32_t port = 0;
+  if (parts.has_value() && absl::SimpleAtoi(parts->port, &port) && port >= lowest_port &&
+      port <= 65535) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(std::string(name),
+                                                 " is HOST:PORT with a port from ",
+                                                 lowest_port,
+                                                 " to 65535, not '",
+                                                 address,
+                                                 "'"));
+}
+
 absl::Status Validate(const EngineConfig& config) {
   const SchedulerSettings& scheduler = config.scheduler;
   constexpr std::int64_t kMaxTokens = std::int64_t{1} << 30;
+  // Sums and small multiples of rows fit 32 bits.
+  constexpr std::int64_t kMaxRows = std::int64_t{1} << 27;
   constexpr std::int64_t kMaxBytes = std::numeric_limits<std::int64_t>::max();
   const Bound bounds[] = {
       {"kv.page_size", config.kv.page_size, 1, 65536},
       {"kv-memory", config.kv.memory_bytes, 0, kMaxBytes},
       {"prefix-cache", config.kv.prefix_cache_bytes, -1, kMaxBytes},
-      {"initial", config.selection.initial, 0, kMaxTokens},
-      {"local", config.selection.local, 0, kMaxTokens},
-      {"prefill-local", config.selection.prefill_local, 0, kMaxTokens},
-      {"selected", config.selection.selected.value_or(0), 0, kMaxTokens},
+      {"initial", config.selection.initial, 0, kMaxRows},
+      {"local", config.selection.local, 0, kMaxRows},
+      {"prefill-local", config.selection.prefill_local, 0, kMaxRows},
+      {"selected", config.selection.selected.value_or(0), 0, kMaxRows},
       {"proximity", config.selection.proximity.value_or(0), 0, 1024},
       {"probes", config.selection.probes, 1, 65536},
       {"tail-chunk", config.selection.tail_chunk, 0, 65536},
       {"coarse-dims", config.selection.coarse_dims, 0, kMostCoarseDims},
-      {"fine-rows", config.selection.fine_rows, 1, kMaxTokens},
+      {"fine-rows", config.selection.fine_rows, 1, kMaxRows},
       {"recall-interval", config.selection.recall_interval, 0, kMaxTokens},
-      {"recall-distance", config.selection.recall_distance.value_or(0), 0, kMaxTokens},
+      {"recall-distance", config.selection.recall_distance.value_or(0), 0, kMaxRows},
+      {"recall-selected", config.selection.recall_selected.value_or(0), 0, kMaxRows},
       {"max-context", scheduler.max_context, 0, kMaxTokens},
       {"chunk-size", scheduler.chunk_size, 1, 65536},
       {"max-running", scheduler.max_running, 1, 4096},
@@ -222,6 +243,7 @@ absl::Status Validate(const EngineConfig& config) {
     return absl::InvalidArgumentError(
         absl::StrCat("coarse-dims ", config.selection.coarse_dims, " is not a multiple of 8"));
   }
+  KEYHOLE_RETURN_IF_ERROR(CheckBias(config.selection.recall_bias.value_or(0)));
   KEYHOLE_RETURN_IF_ERROR(Validate(config.tensor_parallel));
   if (scheduler.max_queued_tokens < scheduler.max_context) {
     return absl::InvalidArgumentError(absl::StrCat("scheduler.max_queued_tokens ",

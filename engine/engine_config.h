@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -58,7 +59,7 @@ struct SelectionSettings {
   std::optional<PositionMode>
       positions;  // unset: native up to the trained length, rectified beyond
   std::optional<std::int32_t> recall_distance;  // of the profile `recall`; unset: local / 4
-  std::optional<float> recall_bias;             // likewise; unset: 0.5
+  std::optional<float> recall_bias;             // likewise, in [-100, 100]; unset: 0.5
   std::optional<std::int32_t> recall_selected;  // likewise; unset: 128, or `selected` if less
 };
 
@@ -104,6 +105,12 @@ inline std::optional<HostPort> SplitHostPort(const std::string& address) {
   if (colon == std::string::npos || colon == 0 || colon + 1 == address.size()) return std::nullopt;
   return HostPort{address.substr(0, colon), address.substr(colon + 1)};
 }
+
+// Errors: INVALID_ARGUMENT with `name`, unless it is HOST:PORT and the port a number from
+// `lowest_port` to 65535.
+absl::Status CheckAddress(std::string_view name,
+                          const std::string& address,
+                          std::int32_t lowest_port);
 
 // What carries the tensors that ranks exchange within a step.
 enum class RankBackend {

@@ -12,22 +12,23 @@ absl::Status CheckPositive(std::string_view name, absl::Duration value) {
   return absl::InvalidArgumentError(absl::StrCat(std::string(name), " must be above 0"));
 }
 
-absl::Status CheckAddress(std::string_view name, const std::string& address) {
-  if (SplitHostPort(address).has_value()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(std::string(name), " is HOST:PORT, not '", address, "'"));
-}
+// Room for some prompts of a million tokens at once.
+constexpr std::int64_t kLeastTransportMemory = std::int64_t{64} << 20;
 
 }  // namespace
 
 absl::Status Validate(const ServerConfig& config) {
   KEYHOLE_RETURN_IF_ERROR(Validate(config.engine));
-  KEYHOLE_RETURN_IF_ERROR(CheckAddress("listen", config.listen));
+  KEYHOLE_RETURN_IF_ERROR(CheckAddress("listen", config.listen, 0));
   if (!config.metrics_listen.empty()) {
-    KEYHOLE_RETURN_IF_ERROR(CheckAddress("metrics-listen", config.metrics_listen));
+    KEYHOLE_RETURN_IF_ERROR(CheckAddress("metrics-listen", config.metrics_listen, 0));
   }
   if (config.tls.enabled() && (config.tls.certificate.empty() || config.tls.private_key.empty())) {
     return absl::InvalidArgumentError("tls-cert and tls-key belong together");
+  }
+  if (config.transport_memory < kLeastTransportMemory) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("transport-memory is ", config.transport_memory, ", less than 64MiB"));
   }
   KEYHOLE_RETURN_IF_ERROR(ParseLogLevel(config.log_level).status());
   KEYHOLE_RETURN_IF_ERROR(CheckPositive("drain-timeout", config.drain_timeout));

@@ -24,10 +24,10 @@ void RecallSampler::Sample(Device& device,
 
 // The longer a sample takes, the rarer it is; it moves on among the layers by more than a multiple
 // of the interval, which may be one of their number.
-std::int32_t RecallSampler::UntilNext(std::int32_t n_candidates) {
+std::int64_t RecallSampler::UntilNext(std::int32_t n_candidates) {
   constexpr std::int32_t kRowsOfAnInterval = 8192;
   constexpr std::int32_t kMostShift = 31;
-  const std::int32_t intervals = n_candidates / kRowsOfAnInterval;
+  const std::int64_t intervals = n_candidates / kRowsOfAnInterval;
   if (intervals <= 1) return interval_;
   shift_ = (shift_ + 1) % kMostShift;
   return intervals * interval_ + shift_;

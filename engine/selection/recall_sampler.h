@@ -25,13 +25,13 @@ class RecallSampler {
               StepSelectionStats& stats);
 
  private:
-  std::int32_t UntilNext(std::int32_t n_candidates);
+  std::int64_t UntilNext(std::int32_t n_candidates);
   RecallSample Compare(Device& device, const SelectionContext& context, const Selection& selection);
 
   ExactScorer scorer_;
   std::int32_t interval_;
   std::int32_t proximity_;
-  std::int32_t until_next_;
+  std::int64_t until_next_;
   std::int32_t shift_ = 0;
 
   // Reused from sample to sample.

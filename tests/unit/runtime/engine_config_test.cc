@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <string>
 
 namespace keyhole {
@@ -31,6 +32,24 @@ TEST(EngineConfigTest, ErrorsNameTheSetting) {
   config = {};
   config.selection.coarse_dims = 6;
   EXPECT_THAT(Message(Validate(config)), HasSubstr("coarse-dims"));
+}
+
+TEST(EngineConfigTest, SelectionHasBounds) {
+  const auto refused = [](auto&& change) {
+    EngineConfig config;
+    change(config.selection);
+    return Message(Validate(config));
+  };
+  for (const float bias : {std::nanf(""), 100.5F, -HUGE_VALF}) {
+    EXPECT_THAT(refused([=](SelectionSettings& s) { s.recall_bias = bias; }),
+                HasSubstr("recall-bias"));
+  }
+  EXPECT_THAT(refused([](SelectionSettings& s) { s.recall_selected = -1; }),
+              HasSubstr("recall-selected is -1"));
+  EXPECT_THAT(refused([](SelectionSettings& s) { s.selected = 1 << 28; }),
+              HasSubstr("selected is 268435456"));
+  EXPECT_EQ(refused([](SelectionSettings& s) { s.recall_bias = -100; }), "");
+  EXPECT_EQ(refused([](SelectionSettings& s) { s.selected = 1 << 27; }), "");
 }
 
 TEST(EngineConfigTest, ErrorsNameTheSettingOfRanks) {
