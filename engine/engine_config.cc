@@ -169,6 +169,9 @@ absl::Status CheckDevice(const EngineConfig& config) {
     return absl::InvalidArgumentError(
         "kv-residency and device-kv-memory are settings of device cuda");
   }
+  if (!config.trace.path.empty()) {
+    return absl::InvalidArgumentError("trace-file with device cuda: only the CPU's time is traced");
+  }
   const WeightMode weights = config.model.weights;
   if (weights == WeightMode::kAuto || weights == WeightMode::kBF16) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(

@@ -89,7 +89,7 @@ struct DeviceSettings {
 };
 
 struct TraceSettings {
-  std::string path;  // see device/trace.h; empty: none
+  std::string path;  // see device/trace.h; empty: none; of device.compute cpu alone
   std::int64_t steps = 1000;
 };
 

@@ -83,6 +83,9 @@ TEST(EngineConfigTest, SettingsOfTheAcceleratorNeedOne) {
   EXPECT_TRUE(Validate(config).ok());
   config.model.weights = WeightMode::kF32;
   EXPECT_THAT(Message(Validate(config)), HasSubstr("weights f32"));
+  config.model.weights = WeightMode::kAuto;
+  config.trace.path = "trace.json";
+  EXPECT_THAT(Message(Validate(config)), HasSubstr("trace-file"));
 }
 
 TEST(EngineConfigTest, DescribesEverySetting) {

@@ -112,6 +112,7 @@ INSTANTIATE_TEST_SUITE_P(
         std::vector<const char*>{"--model", "m", "--device-kv-memory", "1GiB"},
         std::vector<const char*>{"--model", "m", "--device", "cuda", "--kv-residency", "disk"},
         std::vector<const char*>{"--model", "m", "--device", "cuda", "--weights", "int8"},
+        std::vector<const char*>{"--model", "m", "--device", "cuda", "--trace-file", "t.json"},
         std::vector<const char*>{"--model", "m", "--prefix-cache", "some"},
         std::vector<const char*>{"--model", "m", "--threads", "-1"},
         std::vector<const char*>{"--model", "m", "--chunk-size", "65"},
