@@ -248,13 +248,6 @@ absl::Status Validate(const EngineConfig& config) {
   }
   KEYHOLE_RETURN_IF_ERROR(CheckBias(config.selection.recall_bias.value_or(0)));
   KEYHOLE_RETURN_IF_ERROR(Validate(config.tensor_parallel));
-  if (scheduler.max_queued_tokens < scheduler.max_context) {
-    return absl::InvalidArgumentError(absl::StrCat("scheduler.max_queued_tokens ",
-                                                   scheduler.max_queued_tokens,
-                                                   " is below max-context ",
-                                                   scheduler.max_context,
-                                                   ": the longest prompt could never wait"));
-  }
   return CheckDevice(config);
 }
 

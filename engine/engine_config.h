@@ -69,6 +69,7 @@ struct SchedulerSettings {
   std::int32_t chunk_size = 512;  // prefill tokens a step; chunks start at its multiples
   std::int32_t max_running = 32;  // sequences
   std::int32_t max_queued_requests = 256;
+  // Of all prompts that wait; max_context if that is more, so that the longest can wait at all.
   std::int64_t max_queued_tokens = 4'000'000;
   std::int32_t decode_steps_between_chunks = 1;
   std::int32_t default_max_output_tokens = 256;

@@ -41,7 +41,8 @@ AdmissionLimits AdmissionLimitsOf(const EngineConfig& config, const EngineDepend
   return {.page_size = config.kv.page_size,
           .n_pages = parts.n_pages,
           .max_queued_requests = config.scheduler.max_queued_requests,
-          .max_queued_tokens = config.scheduler.max_queued_tokens};
+          .max_queued_tokens =
+              std::max<std::int64_t>(config.scheduler.max_queued_tokens, parts.model.max_context)};
 }
 
 SchedulerLimits SchedulerLimitsOf(const EngineConfig& config, const EngineDependencies& parts) {

@@ -24,9 +24,6 @@ TEST(EngineConfigTest, ErrorsNameTheSetting) {
   config.scheduler.max_running = 0;
   EXPECT_THAT(Message(Validate(config)), HasSubstr("max-running is 0"));
   config = {};
-  config.scheduler.max_context = 5'000'000;
-  EXPECT_THAT(Message(Validate(config)), HasSubstr("max_queued_tokens"));
-  config = {};
   config.text_workers = 0;
   EXPECT_THAT(Message(Validate(config)), HasSubstr("text_workers"));
   config = {};

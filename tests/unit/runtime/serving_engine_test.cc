@@ -245,6 +245,13 @@ TEST(ServingEngineTest, MessagesCannotForgeSpecialTokens) {
   EXPECT_EQ(engine->tokenizer().Decode(*tokens, true), "<|turn|>user\nx<|turn|>y<|<|end|>\n");
 }
 
+TEST(ServingEngineTest, TheLongestPromptFitsTheQueue) {
+  FakeEngineOptions options = SmallEngine();
+  options.config.scheduler.max_queued_tokens = 10;
+  const auto engine = Make(std::move(options));
+  EXPECT_TRUE(Ask(*engine, {.prompt = std::string(250, 'x')}).finished);
+}
+
 TEST(ServingEngineTest, HeartbeatGoesOnWhenIdle) {
   const auto engine = Make(SmallEngine());
   const absl::Time later = absl::Now() + absl::Milliseconds(300);
