@@ -10,18 +10,6 @@
 namespace keyhole {
 namespace {
 
-std::string Describe(const RopeScaling& scaling) {
-  return absl::StrJoin(std::tuple(static_cast<int>(scaling.kind),
-                                  scaling.factor,
-                                  scaling.original_length,
-                                  scaling.low_freq_factor,
-                                  scaling.high_freq_factor,
-                                  scaling.beta_fast,
-                                  scaling.beta_slow,
-                                  scaling.attention_factor),
-                       ",");
-}
-
 std::string Describe(const Distances& distances) {
   return absl::StrJoin(std::tuple(distances.selected,
                                   distances.initial,
@@ -48,8 +36,7 @@ std::string PageIdentity(const EngineConfig& config,
   return absl::StrJoin(
       std::vector<std::string>{
           absl::StrCat("revision=", model.revision),
-          absl::StrCat("rope_theta=", model.config.rope_theta),
-          absl::StrCat("rope_scaling=", Describe(model.config.rope_scaling)),
+          absl::StrCat("rope: ", DescribeRope(model.config)),
           absl::StrCat("weights=", static_cast<int>(config.model.weights)),
           absl::StrCat("kv_type=", static_cast<int>(config.kv.type)),
           absl::StrCat("page_size=", config.kv.page_size),

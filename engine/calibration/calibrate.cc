@@ -74,6 +74,7 @@ class Run {
                              .progress = [this](double done) { Tell("loading", done); }}));
     Calibration calibration;
     calibration.model_hash = settings_.source->content_hash();
+    calibration.rope = DescribeRope(config_);
     calibration.per_kv_head = EmptyForm(DigestForm::kPerKvHead);
     if (plan_.concatenated_rank > 0) {
       calibration.concatenated = EmptyForm(DigestForm::kConcatenated);

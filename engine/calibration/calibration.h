@@ -26,6 +26,7 @@ struct CalibratedForm {
 
 struct Calibration {
   std::string model_hash;  // WeightSource::content_hash()
+  std::string rope;        // DescribeRope of its config; empty: as the file declares it
   std::optional<CalibratedForm> per_kv_head;
   std::optional<CalibratedForm> concatenated;
 };

@@ -163,6 +163,9 @@ absl::StatusOr<Calibration> Parse(const SafetensorsFile& file) {
   }
   Calibration calibration;
   KEYHOLE_ASSIGN_OR_RETURN(calibration.model_hash, Text(metadata, "model_hash"));
+  if (const auto rope = metadata.find("rope"); rope != metadata.end()) {
+    calibration.rope = rope->second;
+  }
   KEYHOLE_ASSIGN_OR_RETURN(calibration.per_kv_head,
                            ReadForm(file, metadata, DigestForm::kPerKvHead));
   KEYHOLE_ASSIGN_OR_RETURN(calibration.concatenated,
@@ -221,8 +224,10 @@ void AddForm(const CalibratedForm& form, Content& content) {
 
 std::string Serialize(const Calibration& calibration) {
   Content content;
-  content.header["__metadata__"] = {
-      {"format", kFormat}, {"version", kVersion}, {"model_hash", calibration.model_hash}};
+  content.header["__metadata__"] = {{"format", kFormat},
+                                    {"version", kVersion},
+                                    {"model_hash", calibration.model_hash},
+                                    {"rope", calibration.rope}};
   if (calibration.per_kv_head) AddForm(*calibration.per_kv_head, content);
   if (calibration.concatenated) AddForm(*calibration.concatenated, content);
   std::string header = content.header.dump();

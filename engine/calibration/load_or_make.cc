@@ -32,6 +32,19 @@ absl::Status CheckForm(const std::optional<CalibratedForm>& form, const ModelCon
                   config.head_dim));
 }
 
+// Keys are compared after a rotation: maps of one serve no other.
+absl::Status CheckRope(const Calibration& calibration, const ModelConfig& config) {
+  const std::string rope = DescribeRope(config);
+  if (calibration.rope.empty() ? config.own_rope : calibration.rope == rope) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("the calibration was made with the rotary settings {}, the model has {}: remove "
+                  "the file, or name another with calibration, which is made where there is none",
+                  calibration.rope.empty() ? "of the model's file" : Printable(calibration.rope),
+                  rope));
+}
+
 }  // namespace
 
 std::string DefaultCalibrationPath(const std::string& model_path) {
@@ -53,6 +66,7 @@ absl::Status CheckCalibration(const Calibration& calibration, const WeightSource
                     Printable(calibration.model_hash),
                     source.content_hash()));
   }
+  KEYHOLE_RETURN_IF_ERROR(CheckRope(calibration, source.config()));
   KEYHOLE_RETURN_IF_ERROR(CheckForm(calibration.per_kv_head, source.config()));
   return CheckForm(calibration.concatenated, source.config());
 }

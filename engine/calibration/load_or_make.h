@@ -17,8 +17,8 @@ std::string DefaultCalibrationPath(const std::string& model_path);
 
 using CalibrationWarning = std::function<void(std::string_view text)>;
 
-// Errors: INVALID_ARGUMENT where `calibration` was made from another model, or its sizes are not
-// those of this one.
+// Errors: INVALID_ARGUMENT where `calibration` was made from another model or with other rotary
+// settings, or its sizes are not those of this one.
 absl::Status CheckCalibration(const Calibration& calibration, const WeightSource& source);
 
 // Reads `path`, or where there is no such file calibrates and writes it; with an empty path nothing

@@ -80,6 +80,25 @@ absl::Status ValidateRope(const ModelConfig& config) {
 
 }  // namespace
 
+std::string DescribeRope(const ModelConfig& config) {
+  const RopeScaling& scaling = config.rope_scaling;
+  // Of the factors, which the file alone can have, it is enough to know whether they are in use.
+  std::string text = fmt::format("theta={} factors={} scaling={}",
+                                 config.rope_theta,
+                                 config.rope_frequency_factors.size(),
+                                 RopeScalingName(scaling.kind));
+  if (scaling.kind == RopeScalingKind::kNone) return text;
+  text += fmt::format(":{} original={} low={} high={} fast={} slow={} attention={}",
+                      scaling.factor,
+                      scaling.original_length,
+                      scaling.low_freq_factor,
+                      scaling.high_freq_factor,
+                      scaling.beta_fast,
+                      scaling.beta_slow,
+                      scaling.attention_factor);
+  return text;
+}
+
 absl::Status Validate(const ModelConfig& config) {
   KEYHOLE_RETURN_IF_ERROR(ValidateSizes(config));
   KEYHOLE_RETURN_IF_ERROR(InRange("norm_eps", config.norm_eps, 0, 1));

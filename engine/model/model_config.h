@@ -53,6 +53,7 @@ struct ModelConfig {
   double rope_theta = 10000;
   RopeScaling rope_scaling;
   std::vector<float> rope_frequency_factors;  // [head_dim / 2] or empty; divides the frequencies
+  bool own_rope = true;                       // none of these was replaced by hand
   bool qkv_bias = false;                      // Qwen2
   bool qk_norm = false;                       // Qwen3: RMS norm of each head of q and k before RoPE
   bool tied_embeddings = false;
@@ -61,6 +62,10 @@ struct ModelConfig {
   std::int64_t q_size() const { return n_heads * head_dim; }
   std::int64_t kv_size() const { return n_kv_heads * head_dim; }
 };
+
+// All that the rotation of keys and queries depends on: two texts of one model file are equal where
+// the rotations are.
+std::string DescribeRope(const ModelConfig& config);
 
 // Errors: INVALID_ARGUMENT with the field and both numbers, for sizes that are zero, beyond sane
 // bounds or at odds.

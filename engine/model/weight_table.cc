@@ -110,6 +110,7 @@ absl::StatusOr<WeightView> WeightTable::Get(std::string_view name) const {
 
 absl::Status ApplyOptions(const ModelFileOptions& options, ModelConfig* config) {
   KEYHOLE_RETURN_IF_ERROR(Validate(*config));
+  const std::string own_rope = DescribeRope(*config);
   if (options.rope_theta) config->rope_theta = *options.rope_theta;
   if (options.rope_scaling) {
     config->rope_scaling = *options.rope_scaling;
@@ -122,6 +123,7 @@ absl::Status ApplyOptions(const ModelFileOptions& options, ModelConfig* config) 
           std::llround(static_cast<double>(scaling.original_length) * scaling.factor);
     }
   }
+  config->own_rope = DescribeRope(*config) == own_rope;
   return Validate(*config);
 }
 

@@ -29,6 +29,7 @@ TEST(CalibrateTest, MapsAndFiguresOfEveryLayer) {
   const auto made = Calibrate(settings, {});
   ASSERT_TRUE(made.ok()) << made.status();
   EXPECT_EQ(made->model_hash, settings.source->content_hash());
+  EXPECT_EQ(made->rope, DescribeRope(settings.source->config()));
   const DigestMaps& split = made->per_kv_head->maps;
   EXPECT_EQ(split.n_groups, 2);
   EXPECT_EQ(split.rank, 8);

@@ -76,6 +76,7 @@ TEST_F(CalibrationFileTest, RoundTrip) {
   const auto read = Read(Written(written));
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->model_hash, written.model_hash);
+  EXPECT_EQ(read->rope, written.rope);
   ExpectEqual(*read->per_kv_head, *written.per_kv_head);
   ExpectEqual(*read->concatenated, *written.concatenated);
 }
@@ -87,6 +88,15 @@ TEST_F(CalibrationFileTest, OneFormAlone) {
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_TRUE(read->per_kv_head.has_value());
   EXPECT_FALSE(read->concatenated.has_value());
+}
+
+TEST_F(CalibrationFileTest, OneThatDoesNotTellItsRotation) {
+  std::string bytes = Written(SomeCalibration());
+  const std::string name = R"("rope":)";
+  bytes.replace(bytes.find(name), name.size(), R"("pore":)");
+  const auto read = Read(bytes);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->rope, "");
 }
 
 TEST_F(CalibrationFileTest, WritingReplacesAndLeavesNothingBeside) {

@@ -24,6 +24,12 @@ class LoadOrMakeTest : public ::testing::Test {
     settings_.threads = 1;
   }
 
+  static std::unique_ptr<WeightSource> WithTheta(double theta) {
+    ModelFileOptions options;
+    options.rope_theta = theta;
+    return *OpenModel("synthetic:tiny", options);
+  }
+
   absl::StatusOr<Calibration> Run(const std::string& path) {
     made_ = false;
     warnings_.clear();
@@ -72,9 +78,31 @@ TEST_F(LoadOrMakeTest, RefusesThatOfAnotherModel) {
   EXPECT_FALSE(made_);
 }
 
+TEST_F(LoadOrMakeTest, RefusesThatOfOtherRotarySettings) {
+  ASSERT_TRUE(Run(path_).ok());
+  settings_.source = WithTheta(12345);
+  const auto refused = Run(path_);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("the model has theta=12345"));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr(path_));
+  EXPECT_FALSE(made_);
+}
+
+TEST_F(LoadOrMakeTest, OneThatDoesNotTellItsRotationIsOfTheFilesOwn) {
+  auto old = Run("");
+  ASSERT_TRUE(old.ok()) << old.status();
+  old->rope.clear();
+  EXPECT_TRUE(CheckCalibration(*old, *settings_.source).ok());
+  const double own = settings_.source->config().rope_theta;
+  EXPECT_TRUE(CheckCalibration(*old, *WithTheta(own)).ok()) << "given by hand";
+  EXPECT_THAT(std::string(CheckCalibration(*old, *WithTheta(12345)).message()),
+              HasSubstr("of the model's file"));
+}
+
 TEST_F(LoadOrMakeTest, RefusesOtherSizes) {
   Calibration other = SomeCalibration();
   other.model_hash = settings_.source->content_hash();
+  other.rope.clear();
   EXPECT_THAT(std::string(CheckCalibration(other, *settings_.source).message()),
               HasSubstr("3 layers and 2 groups of 8, the model 2 layers and 2 KV heads of 16"));
 }

@@ -32,6 +32,7 @@ inline CalibratedForm SomeForm(DigestForm form,
 inline Calibration SomeCalibration() {
   Calibration calibration;
   calibration.model_hash = "0123456789abcdef";
+  calibration.rope = "theta=10000 factors=0 scaling=none";
   calibration.per_kv_head = SomeForm(DigestForm::kPerKvHead, 2, 4, 8);
   calibration.concatenated = SomeForm(DigestForm::kConcatenated, 1, 8, 16);
   return calibration;

@@ -82,6 +82,7 @@ TEST(GgufSourceTest, SettingsByHandReplaceTheFiles) {
   EXPECT_EQ(config.rope_scaling.kind, RopeScalingKind::kLinear);
   EXPECT_TRUE(config.rope_frequency_factors.empty());
   EXPECT_EQ(config.trained_length, 2048);
+  EXPECT_FALSE(config.own_rope);
   options.rope_theta = -1;
   EXPECT_TRUE(absl::IsInvalidArgument(OpenModel(kGolden, options).status()));
 }
