@@ -36,8 +36,9 @@ struct ModelSettings {
 
 struct KvSettings {
   KvType type = KvType::kBF16;
-  std::int32_t page_size = 64;           // tokens; divides chunk_size
-  std::int64_t memory_bytes = 0;         // 0: half of the machine's available memory
+  std::int32_t page_size = 64;  // tokens; divides chunk_size
+  // 0: half of the machine's available memory, less room for key windows (README.md, Memory).
+  std::int64_t memory_bytes = 0;
   std::int64_t prefix_cache_bytes = -1;  // of pages kept for reuse; -1: half of them, 0: none
 };
 

@@ -14,6 +14,7 @@
 #include "engine/device/trace.h"
 #include "engine/kv/digest_store.h"
 #include "engine/kv/host_store.h"
+#include "engine/kv/window_cache.h"
 #include "engine/kv_memory.h"
 #include "engine/model/kv_layout_of.h"
 #include "engine/model/load_model.h"
@@ -86,21 +87,34 @@ absl::StatusOr<std::unique_ptr<Trace>> MakeTrace(const EngineConfig& config) {
                        config.trace.steps);
 }
 
-// As many pages as the memory holds, but no more than the running sequences can use.
+// Rotated keys of the newest tokens, which every sequence keeps beside its pages where positions
+// are rectified.
+std::int64_t WindowBytesOf(const AttentionSettings& attention, const KvLayout& layout) {
+  if (attention.positions != PositionMode::kRectified) return 0;
+  return static_cast<std::int64_t>(
+      WindowBytes(layout, attention.sizes.local + attention.distances.chunk_size));
+}
+
+// As many pages as the memory holds, but no more than the running sequences can use. Reads the
+// model's limits and page_bytes of `parts`.
 absl::StatusOr<std::int32_t> CountPages(const EngineConfig& config,
-                                        std::int64_t page_bytes,
-                                        std::int32_t max_context,
-                                        EngineObserver* observer) {
+                                        std::int64_t window_bytes,
+                                        const EngineDependencies& parts) {
   const std::int32_t page_size = config.kv.page_size;
-  KEYHOLE_ASSIGN_OR_RETURN(const std::int64_t bytes, KvMemoryBytes(config));
-  const std::int64_t usable =
-      std::int64_t{PagesForTokens(max_context, page_size)} * config.scheduler.max_running;
-  const std::int64_t n_pages = std::min(bytes / page_bytes, usable);
+  const std::int32_t max_context = parts.model.max_context;
+  const std::int64_t page_bytes = parts.page_bytes;
+  const std::int64_t max_running = config.scheduler.max_running;
+  const std::int64_t longest = PagesForTokens(max_context, page_size);
+  KEYHOLE_ASSIGN_OR_RETURN(std::int64_t bytes, KvMemoryBytes(config));
+  if (config.kv.memory_bytes == 0) {
+    bytes = BytesBesideWindows(bytes, max_running * window_bytes, longest * page_bytes);
+  }
+  const std::int64_t n_pages = std::min(bytes / page_bytes, longest * max_running);
   if (n_pages < 1) {
     return absl::ResourceExhaustedError(
         absl::StrCat("kv-memory of ", bytes, " holds no page of ", page_bytes, " bytes"));
   }
-  WarnOfFewPages(n_pages, page_size, max_context, observer);
+  WarnOfFewPages(n_pages, page_size, max_context, parts.observer);
   return static_cast<std::int32_t>(n_pages);
 }
 
@@ -127,8 +141,8 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadOnCpu(const EngineConfig& conf
         *plan.policy.maps, plan.traits, config.kv.page_size, config.selection.coarse_dims);
     parts.page_bytes += static_cast<std::int64_t>(digest_layout.total_page_bytes());
   }
-  KEYHOLE_ASSIGN_OR_RETURN(
-      parts.n_pages, CountPages(config, parts.page_bytes, parts.model.max_context, parts.observer));
+  KEYHOLE_ASSIGN_OR_RETURN(parts.n_pages,
+                           CountPages(config, WindowBytesOf(plan.attention, layout), parts));
   if (group != nullptr) KEYHOLE_RETURN_IF_ERROR(AgreeOnAll(*group, plan.policy, parts));
   KEYHOLE_ASSIGN_OR_RETURN(auto store, HostStore::Create(layout, parts.n_pages));
   std::unique_ptr<DigestStore> digests;

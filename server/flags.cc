@@ -74,9 +74,10 @@ void AddContextFlags(CLI::App* app, EngineConfig* engine) {
          engine->scheduler.max_context,
          "Prompt and output tokens of a request (0: 131072 with selection, else as trained)")
       ->group(kGroup);
-  app->add_option("--kv-memory",
-                  engine->kv.memory_bytes,
-                  "Host memory for KV pages, as 8GiB (0: half of what is free)")
+  app->add_option(
+         "--kv-memory",
+         engine->kv.memory_bytes,
+         "Host memory for KV pages, as 8GiB (0: half of what is free, less room for key windows)")
       ->transform(CLI::AsSizeValue(false))
       ->group(kGroup);
   app->add_option(

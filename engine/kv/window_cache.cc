@@ -45,6 +45,4 @@ KeyWindow& WindowCache::Open(RequestId id) {
 
 void WindowCache::Close(RequestId id) { windows_.erase(id); }
 
-std::size_t WindowCache::bytes_per_sequence() const { return WindowBytes(layout_, capacity_); }
-
 }  // namespace keyhole

@@ -40,7 +40,7 @@ class KeyWindow {
 // Of one sequence's window, all layers.
 std::size_t WindowBytes(const KvLayout& layout, std::int32_t capacity);
 
-// Memory: bytes_per_sequence() for each open window, touched as it fills.
+// Memory: WindowBytes for each open window, touched as it fills.
 // Owner: attention. Thread: executor only.
 class WindowCache {
  public:
@@ -53,7 +53,6 @@ class WindowCache {
 
   std::int32_t capacity() const { return capacity_; }
   std::size_t n_open() const { return windows_.size(); }
-  std::size_t bytes_per_sequence() const;
 
  private:
   KvLayout layout_;

@@ -46,9 +46,12 @@ TEST(KeyWindowTest, RowsOfALayerHaveTheirOwnBytes) {
   EXPECT_EQ(places.rbegin()->first - places.begin()->first, 14 * 32);
 }
 
+TEST(WindowCacheTest, AWindowHasKeysOfAllLayers) {
+  EXPECT_EQ(WindowBytes(kLayout, 10), 3U * 10 * 32);
+}
+
 TEST(WindowCacheTest, OneWindowPerSequenceUntilItCloses) {
   WindowCache cache(kLayout, 10);
-  EXPECT_EQ(cache.bytes_per_sequence(), 3U * 10 * 32);
   KeyWindow& a = cache.Open(1);
   a.Advance(0, {0, 4}, 0);
   KeyWindow& b = cache.Open(2);
