@@ -9,8 +9,9 @@ STAGES=(setup format scripts proto rules deploy build unit tokenizer integration
 BUILD=build/cpu-release
 LOGS=build/test-logs
 HERE=
-# What the sanitizers look at: all that a client or a file can reach and that builds without LibTorch; all that has threads.
-# Not the service tests under TSan: Debian's gRPC is not instrumented, and what hides its false alarms hides ours, too.
+# What the sanitizers look at: all that a client or a file can reach and that builds without LibTorch; the threads of pool, engine
+# and server. Not ranks and the service tests under TSan: LibTorch with its Gloo and Debian's gRPC are not instrumented, and what
+# hides their false alarms hides ours, too.
 ASAN_PROGRAMS=(unit_batch unit_kv_pages unit_kv_store unit_model_files unit_request unit_residency unit_runtime unit_sampling unit_scheduler
   unit_server unit_tokenizer simulation)
 TSAN_PROGRAMS=(unit_device unit_runtime unit_server simulation)
