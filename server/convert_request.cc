@@ -2,54 +2,18 @@
 
 #include <limits>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/request/error.h"
+#include "engine/request/request_limits.h"
 #include "engine/status_macros.h"
+#include "server/field_checks.h"
 #include "server/request_bounds.h"
 #include "server/status_map.h"
 
 namespace keyhole {
 namespace {
-
-// Which ends of an interval belong to it.
-enum class Ends { kBoth, kUpper, kLower };
-
-absl::Status OutOfRange(std::string_view field, std::string_view range) {
-  return InvalidParameterError(
-      field, absl::StrCat(std::string(field), " must be in ", std::string(range), "."));
-}
-
-template <typename T>
-absl::Status CheckRange(std::string_view field, T value, T low, T high, Ends ends = Ends::kBoth) {
-  const bool above = ends == Ends::kUpper ? value > low : value >= low;
-  const bool below = ends == Ends::kLower ? value < high : value <= high;
-  if (above && below) return absl::OkStatus();  // never for NaN
-  return OutOfRange(
-      field,
-      absl::StrCat(
-          ends == Ends::kUpper ? "(" : "[", low, ", ", high, ends == Ends::kLower ? ")" : "]"));
-}
-
-absl::Status CheckCount(std::string_view field, int count, int most) {
-  if (count <= most) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kInvalidArgument,
-                   absl::StrCat(std::string(field), " takes at most ", most, " entries."),
-                   {.reason = std::string(reason::kInvalidParameter),
-                    .field = std::string(field),
-                    .metadata = {{"count", absl::StrCat(count)}, {"max", absl::StrCat(most)}}});
-}
-
-absl::Status CheckBytes(std::string_view field, std::size_t size, std::size_t most) {
-  if (size <= most) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kInvalidArgument,
-                   absl::StrCat(std::string(field), " takes at most ", most, " bytes."),
-                   {.reason = std::string(reason::kInvalidParameter),
-                    .field = std::string(field),
-                    .metadata = {{"bytes", absl::StrCat(size)}, {"max", absl::StrCat(most)}}});
-}
 
 absl::Status ConvertPenalties(const v1::SamplingOptions& message, SamplingParams* sampling) {
   if (message.has_repetition_penalty()) {
@@ -90,7 +54,6 @@ absl::Status ConvertSampling(const v1::SamplingOptions& message, Request* reques
 }
 
 absl::StatusOr<absl::Duration> ConvertTimeLimit(const google::protobuf::Duration& message) {
-  constexpr std::string_view kField = "stopping.time_limit";
   const bool valid = message.seconds() >= 0 && message.nanos() >= 0 &&
                      message.nanos() < 1'000'000'000 &&
                      message.seconds() <= absl::ToInt64Seconds(kMaxTimeLimit);
@@ -98,7 +61,13 @@ absl::StatusOr<absl::Duration> ConvertTimeLimit(const google::protobuf::Duration
       valid ? absl::Seconds(message.seconds()) + absl::Nanoseconds(message.nanos())
             : absl::ZeroDuration();
   if (limit <= absl::ZeroDuration() || limit > kMaxTimeLimit) {
-    return OutOfRange(kField, absl::StrCat("(0, ", absl::FormatDuration(kMaxTimeLimit), "]"));
+    const std::string most = absl::FormatDuration(kMaxTimeLimit);
+    return OutOfRange("stopping.time_limit",
+                      absl::StrCat("(0, ", most, "]"),
+                      {{"seconds", absl::StrCat(message.seconds())},
+                       {"nanos", absl::StrCat(message.nanos())},
+                       {"min", "0"},
+                       {"max", most}});
   }
   return limit;
 }
@@ -175,7 +144,8 @@ absl::Status ConvertSelection(const v1::SelectionOptions& message, SelectionPara
 
 // The fields that GenerateRequest and ChatRequest share.
 template <typename Message>
-absl::Status ConvertCommon(Message&& message, Request* request) {
+absl::Status ConvertCommon(Message&& message, const ModelInfo& model, Request* request) {
+  KEYHOLE_RETURN_IF_ERROR(CheckModelName(message.model(), model));
   KEYHOLE_RETURN_IF_ERROR(
       CheckBytes("client_request_id", message.client_request_id().size(), kMaxIdBytes));
   KEYHOLE_RETURN_IF_ERROR(CheckBytes("cache_scope", message.cache_scope().size(), kMaxIdBytes));
@@ -193,26 +163,28 @@ absl::Status ConvertCommon(Message&& message, Request* request) {
 
 }  // namespace
 
-absl::StatusOr<Request> ConvertRequest(v1::GenerateRequest&& message) {
+absl::StatusOr<Request> ConvertRequest(v1::GenerateRequest&& message, const ModelInfo& model) {
   Request request;
-  KEYHOLE_RETURN_IF_ERROR(ConvertCommon(message, &request));
+  KEYHOLE_RETURN_IF_ERROR(ConvertCommon(message, model, &request));
   switch (message.prompt_case()) {
     case v1::GenerateRequest::kText:
       request.prompt = std::move(*message.mutable_text());
       break;
-    case v1::GenerateRequest::kTokenIds:
-      request.prompt =
-          std::vector<TokenId>(message.token_ids().ids().begin(), message.token_ids().ids().end());
+    case v1::GenerateRequest::kTokenIds: {
+      const auto& ids = message.token_ids().ids();
+      KEYHOLE_RETURN_IF_ERROR(CheckPromptLength(ids.size(), model.max_prompt));
+      request.prompt = std::vector<TokenId>(ids.begin(), ids.end());
       break;
+    }
     case v1::GenerateRequest::PROMPT_NOT_SET:
       return InvalidParameterError("prompt", "One of text and token_ids must be set.");
   }
   return request;
 }
 
-absl::StatusOr<Request> ConvertRequest(v1::ChatRequest&& message) {
+absl::StatusOr<Request> ConvertRequest(v1::ChatRequest&& message, const ModelInfo& model) {
   Request request;
-  KEYHOLE_RETURN_IF_ERROR(ConvertCommon(message, &request));
+  KEYHOLE_RETURN_IF_ERROR(ConvertCommon(message, model, &request));
   KEYHOLE_ASSIGN_OR_RETURN(request.prompt, ConvertMessages(std::move(*message.mutable_messages())));
   return request;
 }

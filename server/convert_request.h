@@ -1,5 +1,4 @@
-// Requests of the API as the engine takes them, with every bound that needs neither tokens nor the
-// model checked.
+// Requests of the API as the engine takes them, with every bound checked that needs no tokeniser.
 #pragma once
 
 #include "absl/status/status.h"
@@ -10,11 +9,14 @@
 
 namespace keyhole {
 
-// Errors of all: INVALID_ARGUMENT with INVALID_PARAMETER and the field's name, as `sampling.top_p`.
-// Ids against the vocabulary and lengths against the context are the engine's to check, off the
-// gRPC threads. The message is consumed: prompts may have megabytes.
-absl::StatusOr<Request> ConvertRequest(v1::GenerateRequest&& message);
-absl::StatusOr<Request> ConvertRequest(v1::ChatRequest&& message);
+// Errors: those of CheckModelName, field_checks.h and, for a prompt that came as ids,
+// CheckPromptLength. Ids against the vocabulary and other lengths against the context are the
+// engine's to check, off the gRPC threads. Text is taken out of the message, prompts may have
+// megabytes; ids have to be copied: let go of the message soon.
+absl::StatusOr<Request> ConvertRequest(v1::GenerateRequest&& message, const ModelInfo& model);
+absl::StatusOr<Request> ConvertRequest(v1::ChatRequest&& message, const ModelInfo& model);
+
+// Errors: those of field_checks.h.
 absl::StatusOr<ChatPrompt> ConvertMessages(
     google::protobuf::RepeatedPtrField<v1::ChatMessage>&& messages);
 

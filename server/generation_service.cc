@@ -1,12 +1,14 @@
 #include "server/generation_service.h"
 
 #include <utility>
+#include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "engine/request/error.h"
+#include "engine/request/request_limits.h"
 #include "engine/status_macros.h"
 #include "server/convert_request.h"
 #include "server/convert_response.h"
+#include "server/field_checks.h"
 #include "server/message_bytes.h"
 #include "server/text_reactor.h"
 #include "server/unary_reactor.h"
@@ -39,20 +41,6 @@ grpc::ByteBuffer EncodeChatAnswer(WholeAnswer&& answer, std::string_view model_r
   return SerializeMessage(response);
 }
 
-absl::Status CheckTokens(const google::protobuf::RepeatedField<std::int32_t>& tokens,
-                         int vocab_size) {
-  for (const std::int32_t token : tokens) {
-    if (token >= 0 && token < vocab_size) continue;
-    return MakeError(absl::StatusCode::kInvalidArgument,
-                     "A token id is outside the vocabulary.",
-                     {.reason = std::string(reason::kInvalidParameter),
-                      .field = "token_ids",
-                      .metadata = {{"token_id", absl::StrCat(token)},
-                                   {"vocabulary_size", absl::StrCat(vocab_size)}}});
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<grpc::ByteBuffer> TokenizeText(const v1::TokenizeRequest& request,
                                               const Engine& engine) {
   KEYHOLE_RETURN_IF_ERROR(CheckModelName(request.model(), engine.model()));
@@ -71,10 +59,12 @@ absl::StatusOr<grpc::ByteBuffer> TokenizeText(const v1::TokenizeRequest& request
 absl::StatusOr<grpc::ByteBuffer> DetokenizeIds(const v1::DetokenizeRequest& request,
                                                const Engine& engine) {
   KEYHOLE_RETURN_IF_ERROR(CheckModelName(request.model(), engine.model()));
-  KEYHOLE_RETURN_IF_ERROR(CheckTokens(request.token_ids(), engine.tokenizer().vocab_size()));
+  KEYHOLE_RETURN_IF_ERROR(
+      CheckCount("token_ids", request.token_ids_size(), engine.model().max_context));
+  const std::vector<TokenId> tokens(request.token_ids().begin(), request.token_ids().end());
+  KEYHOLE_RETURN_IF_ERROR(CheckTokenIds(tokens, engine.tokenizer().vocab_size(), "token_ids"));
   v1::DetokenizeResponse response;
-  response.set_text(engine.tokenizer().Decode(
-      {request.token_ids().begin(), request.token_ids().end()}, request.keep_special_tokens()));
+  response.set_text(engine.tokenizer().Decode(tokens, request.keep_special_tokens()));
   return SerializeMessage(response);
 }
 
@@ -123,8 +113,7 @@ absl::StatusOr<Request> GenerationService::MakeRequest(absl::StatusOr<Message> m
                                                        Call* call) const {
   if (!message.ok()) return std::move(message).status();
   KEYHOLE_ASSIGN_OR_RETURN(const Engine* engine, parts_.engine->Get());
-  KEYHOLE_RETURN_IF_ERROR(CheckModelName(message->model(), engine->model()));
-  KEYHOLE_ASSIGN_OR_RETURN(Request request, ConvertRequest(*std::move(message)));
+  KEYHOLE_ASSIGN_OR_RETURN(Request request, ConvertRequest(*std::move(message), engine->model()));
   call->set_client_request_id(request.client_request_id);
   request.deadline = call->deadline();
   request.trace_parent = call->trace_parent();

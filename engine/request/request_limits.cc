@@ -11,45 +11,15 @@
 namespace keyhole {
 namespace {
 
-absl::Status CheckTokenIds(std::span<const TokenId> tokens,
-                           std::int32_t vocab_size,
-                           std::string_view field) {
-  const auto bad = std::find_if(tokens.begin(), tokens.end(), [vocab_size](TokenId token) {
-    return token < 0 || token >= vocab_size;
-  });
-  if (bad == tokens.end()) return absl::OkStatus();
-  return MakeError(
-      absl::StatusCode::kInvalidArgument,
-      absl::StrCat("A token id is outside the vocabulary: ", *bad, "."),
-      {.reason = std::string(reason::kInvalidParameter),
-       .field = std::string(field),
-       .metadata = {{"token_id", absl::StrCat(*bad)}, {"vocab_size", absl::StrCat(vocab_size)}}});
-}
-
 absl::Status CheckAllIds(const Request& request,
                          std::span<const TokenId> prompt,
                          std::int32_t vocab_size) {
-  KEYHOLE_RETURN_IF_ERROR(CheckTokenIds(prompt, vocab_size, "prompt"));
+  KEYHOLE_RETURN_IF_ERROR(CheckTokenIds(prompt, vocab_size, "token_ids.ids"));
   KEYHOLE_RETURN_IF_ERROR(
       CheckTokenIds(request.stopping.stop_token_ids, vocab_size, "stopping.stop_token_ids"));
   std::vector<TokenId> biased;
   for (const LogitBias& bias : request.sampling.logit_bias) biased.push_back(bias.token);
-  return CheckTokenIds(biased, vocab_size, "sampling.logit_bias");
-}
-
-absl::Status CheckPromptLength(std::int64_t prompt_len, const RequestLimits& limits) {
-  if (prompt_len == 0) return InvalidParameterError("prompt", "The prompt has no tokens.");
-  if (prompt_len < limits.max_context) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kInvalidArgument,
-                   absl::StrCat("The prompt has ",
-                                prompt_len,
-                                " tokens; the longest allowed has ",
-                                limits.max_context - 1,
-                                "."),
-                   {.reason = std::string(reason::kPromptTooLong),
-                    .field = "prompt",
-                    .metadata = {{"prompt_tokens", absl::StrCat(prompt_len)},
-                                 {"max_prompt_tokens", absl::StrCat(limits.max_context - 1)}}});
+  return CheckTokenIds(biased, vocab_size, "sampling.logit_bias.token_id");
 }
 
 absl::Status OutputTooLong(std::int32_t asked, std::int32_t prompt_len, std::int32_t room) {
@@ -123,10 +93,38 @@ absl::Status CheckPromptLogprobs(const PromptLogprobRange& range,
 
 }  // namespace
 
+absl::Status CheckTokenIds(std::span<const TokenId> tokens,
+                           std::int32_t vocab_size,
+                           std::string_view field) {
+  const auto bad = std::find_if(tokens.begin(), tokens.end(), [vocab_size](TokenId token) {
+    return token < 0 || token >= vocab_size;
+  });
+  if (bad == tokens.end()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   absl::StrCat("A token id is outside the vocabulary: ", *bad, "."),
+                   {.reason = std::string(reason::kInvalidParameter),
+                    .field = std::string(field),
+                    .metadata = {{"token_id", absl::StrCat(*bad)},
+                                 {"vocabulary_size", absl::StrCat(vocab_size)}}});
+}
+
+absl::Status CheckPromptLength(std::int64_t prompt_len, std::int32_t max_prompt) {
+  if (prompt_len == 0) return InvalidParameterError("prompt", "The prompt has no tokens.");
+  if (prompt_len <= max_prompt) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kInvalidArgument,
+      absl::StrCat(
+          "The prompt has ", prompt_len, " tokens; the longest allowed has ", max_prompt, "."),
+      {.reason = std::string(reason::kPromptTooLong),
+       .field = "prompt",
+       .metadata = {{"prompt_tokens", absl::StrCat(prompt_len)},
+                    {"max_prompt_tokens", absl::StrCat(max_prompt)}}});
+}
+
 absl::Status CheckRequest(const Request& request,
                           std::span<const TokenId> prompt,
                           const RequestLimits& limits) {
-  KEYHOLE_RETURN_IF_ERROR(CheckPromptLength(static_cast<std::int64_t>(prompt.size()), limits));
+  KEYHOLE_RETURN_IF_ERROR(CheckPromptLength(std::ssize(prompt), limits.max_context - 1));
   KEYHOLE_RETURN_IF_ERROR(CheckAllIds(request, prompt, limits.vocab_size));
   const auto prompt_len = static_cast<std::int32_t>(prompt.size());
   KEYHOLE_RETURN_IF_ERROR(CheckOutputBudget(request.stopping, prompt_len, limits));

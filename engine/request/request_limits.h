@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,6 +26,15 @@ struct OutputBudget {
   std::int32_t max_output = 0;
   FinishReason when_reached = FinishReason::kMaxOutputTokens;
 };
+
+// Every id is below `vocab_size`. Errors: INVALID_ARGUMENT with INVALID_PARAMETER for `field`.
+absl::Status CheckTokenIds(std::span<const TokenId> tokens,
+                           std::int32_t vocab_size,
+                           std::string_view field);
+
+// A prompt has 1 to `max_prompt` tokens. Errors: INVALID_ARGUMENT with INVALID_PARAMETER or
+// PROMPT_TOO_LONG.
+absl::Status CheckPromptLength(std::int64_t prompt_len, std::int32_t max_prompt);
 
 // Checks ids against the vocabulary and lengths against the context.
 // Errors: INVALID_ARGUMENT with INVALID_PARAMETER (field named), PROMPT_TOO_LONG or

@@ -20,7 +20,11 @@ class ScriptedEngine final : public Engine {
   // What Submit does with a request: it gets its id and sink, on the thread of Submit.
   using Script = std::function<absl::Status(RequestId, std::unique_ptr<ResponseSink>)>;
 
-  explicit ScriptedEngine(Script script) : script_(std::move(script)) { model_.name = "scripted"; }
+  explicit ScriptedEngine(Script script) : script_(std::move(script)) {
+    model_.name = "scripted";
+    model_.max_context = 4096;
+    model_.max_prompt = 4095;
+  }
 
   absl::StatusOr<RequestId> Submit(Request, std::unique_ptr<ResponseSink> sink) override {
     const RequestId id = next_id_.fetch_add(1);

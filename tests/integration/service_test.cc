@@ -112,6 +112,20 @@ TEST(StreamTest, ChatStreamsItsOwnType) {
   EXPECT_TRUE(reader->Finish().ok());
 }
 
+TEST(GenerateTest, TooManyIdsAreRefusedAsTooMuchTextIs) {
+  TestServer server;
+  v1::GenerateRequest request;
+  request.mutable_token_ids()->mutable_ids()->Resize(4096, 'x');
+  v1::GenerateResponse response;
+  grpc::ClientContext c1;
+  const grpc::Status ids = server.stub().Generate(&c1, request, &response);
+  EXPECT_EQ(ReasonOf(ids), reason::kPromptTooLong);
+  grpc::ClientContext c2;
+  const grpc::Status text = server.stub().Generate(&c2, Echo(std::string(4096, 'x')), &response);
+  EXPECT_EQ(ReasonOf(text), reason::kPromptTooLong);
+  EXPECT_EQ(ids.error_message(), text.error_message());
+}
+
 TEST(StreamTest, ARefusedCallHasNoMessages) {
   TestServer server;
   grpc::ClientContext context;
@@ -167,6 +181,22 @@ TEST(TextTest, IdsOutsideTheVocabularyAreRefused) {
     EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
     EXPECT_EQ(ReasonOf(status), reason::kInvalidParameter);
   }
+}
+
+TEST(TextTest, MoreIdsThanTheContextHasAreRefused) {
+  TestServer server;
+  v1::DetokenizeRequest request;
+  request.mutable_token_ids()->Resize(4096, 'x');
+  v1::DetokenizeResponse response;
+  grpc::ClientContext c1;
+  ASSERT_TRUE(server.stub().Detokenize(&c1, request, &response).ok());
+  EXPECT_EQ(response.text(), std::string(4096, 'x'));
+  request.add_token_ids('x');
+  grpc::ClientContext c2;
+  const grpc::Status status = server.stub().Detokenize(&c2, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(ReasonOf(status), reason::kInvalidParameter);
+  EXPECT_THAT(status.error_message(), HasSubstr("token_ids takes at most 4096 entries."));
 }
 
 TEST(TextTest, AFullQueueRefusesOnce) {

@@ -1,5 +1,6 @@
 #include "engine/request/request_limits.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -9,6 +10,9 @@
 
 namespace keyhole {
 namespace {
+
+using ::testing::ElementsAre;
+using ::testing::Pair;
 
 constexpr RequestLimits kLimits = {.vocab_size = 100,
                                    .max_context = 64,
@@ -55,14 +59,19 @@ TEST(RequestLimitsTest, MinimumIsWithinTheBudget) {
 }
 
 TEST(RequestLimitsTest, IdsAreInTheVocabulary) {
+  const auto error = [](const Request& request, TokenId id) {
+    return GetErrorDetail(CheckRequest(request, std::vector<TokenId>{5, id}, kLimits));
+  };
+  EXPECT_EQ(error({}, 100).reason, reason::kInvalidParameter);
+  EXPECT_EQ(error({}, -1).field, "token_ids.ids");
+  EXPECT_THAT(error({}, -1).metadata,
+              ElementsAre(Pair("token_id", "-1"), Pair("vocabulary_size", "100")));
   Request request;
-  EXPECT_FALSE(CheckRequest(request, std::vector<TokenId>{100}, kLimits).ok());
-  EXPECT_FALSE(CheckRequest(request, std::vector<TokenId>{-1}, kLimits).ok());
   request.stopping.stop_token_ids = {100};
-  EXPECT_EQ(Reason(request, 3), reason::kInvalidParameter);
+  EXPECT_EQ(error(request, 5).field, "stopping.stop_token_ids");
   request.stopping.stop_token_ids.clear();
   request.sampling.logit_bias = {{.token = 1000}};
-  EXPECT_EQ(Reason(request, 3), reason::kInvalidParameter);
+  EXPECT_EQ(error(request, 5).field, "sampling.logit_bias.token_id");
 }
 
 TEST(RequestLimitsTest, ScoredRange) {

@@ -15,6 +15,16 @@ namespace keyhole {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::Pair;
+
+// With the limits of a small model.
+template <typename Message>
+absl::StatusOr<Request> Convert(Message message) {
+  ModelInfo model;
+  model.name = "tiny";
+  model.max_prompt = 9;
+  return ConvertRequest(std::move(message), model);
+}
 
 v1::GenerateRequest TextRequest() {
   v1::GenerateRequest message;
@@ -35,7 +45,7 @@ class BoundTest : public ::testing::TestWithParam<BoundCase> {};
 TEST_P(BoundTest, IsEnforced) {
   v1::GenerateRequest message = TextRequest();
   GetParam().change(&message);
-  const auto request = ConvertRequest(std::move(message));
+  const auto request = Convert(std::move(message));
   if (GetParam().field.empty()) {
     EXPECT_TRUE(request.ok()) << request.status();
     return;
@@ -293,7 +303,7 @@ INSTANTIATE_TEST_SUITE_P(
     CaseName);
 
 TEST(ConvertRequestTest, UnsetFieldsKeepTheEnginesDefaults) {
-  const auto request = ConvertRequest(TextRequest());
+  const auto request = Convert(TextRequest());
   ASSERT_TRUE(request.ok());
   EXPECT_EQ(std::get<std::string>(request->prompt), "once");
   EXPECT_EQ(request->sampling.temperature, 0);
@@ -328,7 +338,7 @@ TEST(ConvertRequestTest, EveryFieldArrives) {
   message.mutable_output()->mutable_prompt_logprobs()->set_first(1);
   message.mutable_output()->mutable_prompt_logprobs()->set_count(1);
   message.mutable_selection()->set_profile(v1::ATTENTION_PROFILE_PROSE);
-  const auto request = ConvertRequest(std::move(message));
+  const auto request = Convert(std::move(message));
   ASSERT_TRUE(request.ok());
   EXPECT_THAT(std::get<std::vector<TokenId>>(request->prompt), ElementsAre(5, 6));
   EXPECT_EQ(request->client_request_id, "me");
@@ -345,6 +355,45 @@ TEST(ConvertRequestTest, EveryFieldArrives) {
   EXPECT_TRUE(request->output.return_logprobs) << "implied by top_logprob_count";
   EXPECT_EQ(request->output.prompt_logprobs->first, 1);
   EXPECT_EQ(request->selection.profile, AttentionProfile::kProse);
+}
+
+TEST(ConvertRequestTest, ErrorsRepeatTheirNumbers) {
+  v1::GenerateRequest message = TextRequest();
+  message.mutable_sampling()->set_top_p(1.5F);
+  EXPECT_THAT(GetErrorDetail(Convert(message).status()).metadata,
+              ElementsAre(Pair("value", "1.5"), Pair("min", "0"), Pair("max", "1")));
+  message = TextRequest();
+  message.mutable_stopping()->mutable_time_limit()->set_seconds(86401);
+  EXPECT_THAT(
+      GetErrorDetail(Convert(message).status()).metadata,
+      ElementsAre(
+          Pair("seconds", "86401"), Pair("nanos", "0"), Pair("min", "0"), Pair("max", "24h")));
+  message = TextRequest();
+  message.set_cache_scope(std::string(129, 'i'));
+  EXPECT_THAT(GetErrorDetail(Convert(message).status()).metadata,
+              ElementsAre(Pair("bytes", "129"), Pair("max", "128")));
+}
+
+TEST(ConvertRequestTest, TooManyIdsAreRefusedUnread) {
+  v1::GenerateRequest message;
+  for (int i = 0; i < 9; ++i) message.mutable_token_ids()->add_ids(-1);
+  EXPECT_TRUE(Convert(message).ok()) << "the vocabulary is the engine's to check";
+  message.mutable_token_ids()->add_ids(-1);
+  const ErrorDetail detail = GetErrorDetail(Convert(message).status());
+  EXPECT_EQ(detail.reason, reason::kPromptTooLong);
+  EXPECT_EQ(detail.field, "prompt");
+  EXPECT_THAT(detail.metadata,
+              ElementsAre(Pair("prompt_tokens", "10"), Pair("max_prompt_tokens", "9")));
+  message.mutable_token_ids()->clear_ids();
+  EXPECT_EQ(GetErrorDetail(Convert(message).status()).field, "prompt");
+}
+
+TEST(ConvertRequestTest, AnotherModelsNameIsNotFound) {
+  v1::GenerateRequest message = TextRequest();
+  message.set_model("tiny");
+  EXPECT_TRUE(Convert(message).ok());
+  message.set_model("other");
+  EXPECT_EQ(Convert(message).status().code(), absl::StatusCode::kNotFound);
 }
 
 TEST(ConvertRequestTest, EveryOptionTellsUnsetFromZero) {
@@ -370,13 +419,13 @@ v1::ChatRequest Conversation(int messages, const std::string& role) {
 }
 
 TEST(ConvertChatTest, BoundsOfMessages) {
-  EXPECT_TRUE(ConvertRequest(Conversation(1024, "user")).ok());
-  EXPECT_EQ(GetErrorDetail(ConvertRequest(Conversation(1025, "user")).status()).field, "messages");
-  EXPECT_EQ(GetErrorDetail(ConvertRequest(Conversation(0, "user")).status()).field, "messages");
-  EXPECT_TRUE(ConvertRequest(Conversation(1, std::string(64, 'r'))).ok());
-  EXPECT_EQ(GetErrorDetail(ConvertRequest(Conversation(1, std::string(65, 'r'))).status()).field,
+  EXPECT_TRUE(Convert(Conversation(1024, "user")).ok());
+  EXPECT_EQ(GetErrorDetail(Convert(Conversation(1025, "user")).status()).field, "messages");
+  EXPECT_EQ(GetErrorDetail(Convert(Conversation(0, "user")).status()).field, "messages");
+  EXPECT_TRUE(Convert(Conversation(1, std::string(64, 'r'))).ok());
+  EXPECT_EQ(GetErrorDetail(Convert(Conversation(1, std::string(65, 'r'))).status()).field,
             "messages.role");
-  EXPECT_EQ(GetErrorDetail(ConvertRequest(Conversation(1, "")).status()).field, "messages.role");
+  EXPECT_EQ(GetErrorDetail(Convert(Conversation(1, "")).status()).field, "messages.role");
 }
 
 TEST(CheckModelNameTest, EmptyOrTheServedName) {
