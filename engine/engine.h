@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
@@ -56,8 +57,8 @@ class Engine {
   // ids are ignored.
   virtual void Cancel(RequestId id) = 0;
 
-  // Runs `work` on a text worker. Errors: QUEUE_FULL.
-  virtual absl::Status RunOnTextWorker(absl::AnyInvocable<void()> work) = 0;
+  // Runs `work`, which holds `bytes` until it begins, on a text worker. Errors: QUEUE_FULL.
+  virtual absl::Status RunOnTextWorker(absl::AnyInvocable<void()> work, std::int64_t bytes) = 0;
 
   // Refuses new requests from now on; running ones go on, at `deadline` they end with kDrained.
   virtual void Drain(absl::Time deadline) = 0;

@@ -94,9 +94,9 @@ absl::StatusOr<grpc::ByteBuffer> CountPromptTokens(v1::CountTokensRequest& reque
 template <typename Message, typename Function>
 absl::StatusOr<TextWork> MakeWork(const grpc::ByteBuffer& bytes, Function function) {
   KEYHOLE_ASSIGN_OR_RETURN(Message message, ParseMessage<Message>(bytes));
-  return TextWork([message = std::move(message), function](const Engine& engine) mutable {
-    return function(message, engine);
-  });
+  return TextWork{.run = [message = std::move(message), function](
+                             const Engine& engine) mutable { return function(message, engine); },
+                  .bytes = static_cast<std::int64_t>(bytes.Length())};
 }
 
 // Takes the inner request out of a stream's request.

@@ -50,16 +50,18 @@ class TextReactor::Ticket {
 absl::Status TextReactor::Submit(absl::StatusOr<TextWork> work) {
   if (!work.ok()) return std::move(work).status();
   KEYHOLE_ASSIGN_OR_RETURN(Engine * engine, call_.parts().engine->Get());
-  KEYHOLE_RETURN_IF_ERROR(
-      engine->RunOnTextWorker([ticket = Ticket(this), engine, work = *std::move(work)]() mutable {
+  const std::int64_t bytes = work->bytes;
+  KEYHOLE_RETURN_IF_ERROR(engine->RunOnTextWorker(
+      [ticket = Ticket(this), engine, work = *std::move(work)]() mutable {
         ticket.Use()->Run(*engine, work);
-      }));
+      },
+      bytes));
   return handover_.Complete() ? absl::OkStatus() : DrainingError();
 }
 
 void TextReactor::Run(const Engine& engine, TextWork& work) {
   if (call_.context()->IsCancelled()) return End(call_.CancelStatus());
-  auto bytes = work(engine);
+  auto bytes = work.run(engine);
   if (bytes.ok()) *response_ = *std::move(bytes);
   End(bytes.status());
 }

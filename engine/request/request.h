@@ -76,6 +76,9 @@ struct SelectionParams {
   bool force_full_attention = false;
 };
 
+// Bytes of text for each token, of which few need more: for bounds of what is not tokenised yet.
+inline constexpr std::int64_t kTextBytesPerToken = 16;
+
 struct Request {
   Prompt prompt = {};
   SamplingParams sampling = {};

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <limits>
 #include <random>
+#include <span>
 #include <utility>
+#include <variant>
 
 #include "engine/request/error.h"
 #include "engine/status_macros.h"
@@ -70,6 +72,25 @@ absl::Time TimeOf(Instant instant, const Clock& clock) {
   return clock.Now() - Between(instant, clock.Monotonic());
 }
 
+// As much text may wait to be tokenised as the queue behind it takes.
+std::int64_t MaxQueuedTextBytes(const SchedulerSettings& settings) {
+  constexpr std::int64_t kMostTokens =
+      std::numeric_limits<std::int64_t>::max() / kTextBytesPerToken;
+  return std::min(settings.max_queued_tokens, kMostTokens) * kTextBytesPerToken;
+}
+
+std::int64_t PromptBytes(const Prompt& prompt) {
+  if (const auto* text = std::get_if<std::string>(&prompt)) return std::ssize(*text);
+  if (const auto* tokens = std::get_if<std::vector<TokenId>>(&prompt)) {
+    return std::ssize(std::as_bytes(std::span(*tokens)));
+  }
+  std::int64_t bytes = 0;
+  for (const ChatMessage& message : std::get<ChatPrompt>(prompt)) {
+    bytes += std::ssize(message.role) + std::ssize(message.content);
+  }
+  return bytes;
+}
+
 absl::Status TextQueueFullError() {
   return MakeError(absl::StatusCode::kResourceExhausted,
                    "Too much text waits to be tokenised.",
@@ -89,8 +110,9 @@ ServingEngine::ServingEngine(const EngineConfig& config, EngineDependencies depe
       pool_(parts_.n_pages, std::move(parts_.on_page_free)) {
   hub_ = std::make_unique<ResponseHub>(
       &registry_, &inbox_, [this](TextWorkers::Task task) { workers_->Deliver(std::move(task)); });
-  workers_ =
-      std::make_unique<TextWorkers>(config.text_workers, config.scheduler.max_queued_requests);
+  workers_ = std::make_unique<TextWorkers>(config.text_workers,
+                                           config.scheduler.max_queued_requests,
+                                           MaxQueuedTextBytes(config.scheduler));
   executor_ = std::make_unique<ExecutorThread>(parts_.executor.get(), [this] { inbox_.Wake(); });
   loop_ = std::make_unique<StepLoop>(
       SchedulerLimitsOf(config, parts_),
@@ -126,9 +148,10 @@ absl::StatusOr<RequestId> ServingEngine::Submit(Request request,
                                   std::max<std::int64_t>(1, parts_.model.config.n_layers))};
   hub_->Open(id,
              std::make_unique<ResponseStream>(id, request, submitted, std::move(sink), context));
-  const bool queued = workers_->TryRun([this, id, now, moved = std::move(request)]() mutable {
-    Prepare(id, std::move(moved), now);
-  });
+  const std::int64_t bytes = PromptBytes(request.prompt);
+  const bool queued = workers_->TryRun(
+      [this, id, now, moved = std::move(request)]() mutable { Prepare(id, std::move(moved), now); },
+      bytes);
   if (queued) return id;
   hub_->Drop(id);
   registry_.Forget(id);
@@ -154,8 +177,8 @@ void ServingEngine::Cancel(RequestId id) {
   if (registry_.Cancel(id)) inbox_.Cancel(id);
 }
 
-absl::Status ServingEngine::RunOnTextWorker(absl::AnyInvocable<void()> work) {
-  return workers_->TryRun(std::move(work)) ? absl::OkStatus() : TextQueueFullError();
+absl::Status ServingEngine::RunOnTextWorker(absl::AnyInvocable<void()> work, std::int64_t bytes) {
+  return workers_->TryRun(std::move(work), bytes) ? absl::OkStatus() : TextQueueFullError();
 }
 
 void ServingEngine::Drain(absl::Time deadline) {

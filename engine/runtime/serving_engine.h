@@ -29,7 +29,7 @@ class ServingEngine final : public Engine {
 
   absl::StatusOr<RequestId> Submit(Request request, std::unique_ptr<ResponseSink> sink) override;
   void Cancel(RequestId id) override;
-  absl::Status RunOnTextWorker(absl::AnyInvocable<void()> work) override;
+  absl::Status RunOnTextWorker(absl::AnyInvocable<void()> work, std::int64_t bytes) override;
   void Drain(absl::Time deadline) override;
   bool WaitIdle(absl::Time deadline) override;
   void Close() override { parts_.executor->Close(); }

@@ -5,8 +5,10 @@
 
 namespace keyhole {
 
-TextWorkers::TextWorkers(int n_threads, std::int32_t max_queued_work)
-    : max_queued_work_(max_queued_work), max_running_work_(std::max(1, n_threads - 1)) {
+TextWorkers::TextWorkers(int n_threads, std::int32_t max_queued_work, std::int64_t max_queued_bytes)
+    : max_queued_work_(max_queued_work),
+      max_queued_bytes_(max_queued_bytes),
+      max_running_work_(std::max(1, n_threads - 1)) {
   for (int i = 0; i < std::max(1, n_threads); ++i) {
     threads_.emplace_back([this] { Loop(); });
   }
@@ -21,11 +23,14 @@ TextWorkers::~TextWorkers() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-bool TextWorkers::TryRun(Task work) {
+bool TextWorkers::TryRun(Task work, std::int64_t bytes) {
   {
     const std::lock_guard lock(mutex_);
     if (work_closed_ || std::ssize(work_) >= max_queued_work_) return false;
-    work_.push_back(std::move(work));
+    // Alone any size may wait: what one call may hold is bounded elsewhere.
+    if (queued_bytes_ > 0 && bytes > max_queued_bytes_ - queued_bytes_) return false;
+    work_.push_back({.task = std::move(work), .bytes = bytes});
+    queued_bytes_ += bytes;
   }
   changed_.notify_one();
   return true;
@@ -34,7 +39,7 @@ bool TextWorkers::TryRun(Task work) {
 void TextWorkers::Deliver(Task delivery) {
   {
     const std::lock_guard lock(mutex_);
-    deliveries_.push_back(std::move(delivery));
+    deliveries_.push_back({.task = std::move(delivery)});
   }
   changed_.notify_one();
 }
@@ -51,8 +56,9 @@ void TextWorkers::Loop() {
     changed_.wait(lock, [this] { return !deliveries_.empty() || MayStartWork() || stop_; });
     const bool is_work = deliveries_.empty();
     if (is_work && !MayStartWork()) return;  // stopped, and nothing that this thread may take
-    std::deque<Task>& queue = is_work ? work_ : deliveries_;
-    Task task = std::move(queue.front());
+    std::deque<Queued>& queue = is_work ? work_ : deliveries_;
+    Task task = std::move(queue.front().task);
+    queued_bytes_ -= queue.front().bytes;
     queue.pop_front();
     running_work_ += is_work ? 1 : 0;
     lock.unlock();

@@ -19,14 +19,16 @@ class TextWorkers {
  public:
   using Task = absl::AnyInvocable<void()>;
 
-  TextWorkers(int n_threads, std::int32_t max_queued_work);
+  // What waits of the work is bounded by its number and by what it holds.
+  TextWorkers(int n_threads, std::int32_t max_queued_work, std::int64_t max_queued_bytes);
 
   // Runs all that was queued, then stops.
   ~TextWorkers();
 
-  // Queues long work. Returns false, and drops it, where max_queued_work tasks wait already or
-  // CloseWork was called.
-  bool TryRun(Task work);
+  // Queues long work that holds `bytes` until it begins. Returns false, and drops it, where
+  // max_queued_work tasks wait already, where it and others that wait would hold more than
+  // max_queued_bytes, or where CloseWork was called.
+  bool TryRun(Task work, std::int64_t bytes = 0);
 
   // Queues a delivery. Callers keep their number bounded: one for each open stream.
   void Deliver(Task delivery);
@@ -35,16 +37,23 @@ class TextWorkers {
   void CloseWork();
 
  private:
+  struct Queued {
+    Task task;
+    std::int64_t bytes = 0;  // of a delivery 0
+  };
+
   void Loop();
   bool MayStartWork() const { return !work_.empty() && running_work_ < max_running_work_; }
 
   const std::int32_t max_queued_work_;
+  const std::int64_t max_queued_bytes_;
   const int max_running_work_;
 
   std::mutex mutex_;  // guards what follows, down to the threads
   std::condition_variable changed_;
-  std::deque<Task> deliveries_;
-  std::deque<Task> work_;
+  std::deque<Queued> deliveries_;
+  std::deque<Queued> work_;
+  std::int64_t queued_bytes_ = 0;
   int running_work_ = 0;
   bool work_closed_ = false;
   bool stop_ = false;

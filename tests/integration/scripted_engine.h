@@ -36,7 +36,7 @@ class ScriptedEngine final : public Engine {
     const std::lock_guard lock(mutex_);
     cancelled_.push_back(id);
   }
-  absl::Status RunOnTextWorker(absl::AnyInvocable<void()> work) override {
+  absl::Status RunOnTextWorker(absl::AnyInvocable<void()> work, std::int64_t) override {
     if (!text_status_.ok()) return text_status_;
     work();
     return absl::OkStatus();

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -194,6 +195,36 @@ TEST(ServingEngineTest, FullQueueIsRefusedWithRetry) {
   const absl::Status status = calls.back().id.status();
   EXPECT_EQ(ReasonOf(status), reason::kQueueFull);
   EXPECT_TRUE(GetErrorDetail(status).retry_after);
+}
+
+TEST(ServingEngineTest, TextThatWaitsIsBoundedByBytes) {
+  FakeEngineOptions options = SmallEngine();
+  options.config.scheduler.max_queued_tokens = 256;  // so much text: 4,096 bytes
+  const auto engine = Make(std::move(options));
+  std::promise<void> gate;
+  std::promise<void> busy;
+  ASSERT_TRUE(engine
+                  ->RunOnTextWorker(
+                      [&, open = gate.get_future()] {
+                        busy.set_value();
+                        open.wait();
+                      },
+                      0)
+                  .ok());
+  busy.get_future().wait();
+  EXPECT_TRUE(engine->RunOnTextWorker([] {}, 3000).ok());
+  EXPECT_EQ(ReasonOf(engine->RunOnTextWorker([] {}, 3000)), reason::kQueueFull);
+  EXPECT_EQ(ReasonOf(Send(*engine, {.prompt = std::string(3000, 'x')}).id.status()),
+            reason::kQueueFull);
+  EXPECT_EQ(ReasonOf(Send(*engine, {.prompt = std::vector<TokenId>(750, 1)}).id.status()),
+            reason::kQueueFull);
+  const ChatPrompt chat = {{.role = "user", .content = std::string(1500, 'x')},
+                           {.role = "user", .content = std::string(1500, 'x')}};
+  EXPECT_EQ(ReasonOf(Send(*engine, {.prompt = chat}).id.status()), reason::kQueueFull);
+  const Call small = Send(*engine, {.prompt = "small"});
+  EXPECT_TRUE(small.id.ok()) << small.id.status();
+  gate.set_value();
+  EXPECT_TRUE(small.recording->WaitForEnd());
 }
 
 TEST(ServingEngineTest, DrainEndsWhatRuns) {
