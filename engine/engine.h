@@ -33,6 +33,8 @@ struct ModelInfo {
   std::int32_t max_output = 0;
   std::int32_t default_max_output = 0;
   std::int32_t max_prompt_logprobs = 0;
+  std::int32_t max_selected = 0;  // a request's own budget is clamped to it
+  std::int64_t kv_capacity = 0;   // tokens of all KV pages; filled in by the running engine
   bool has_chat_template = false;
 };
 

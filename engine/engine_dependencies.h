@@ -19,7 +19,7 @@
 namespace keyhole {
 
 struct EngineDependencies {
-  ModelInfo model;  // with all limits filled in
+  ModelInfo model;  // with all limits filled in, save kv_capacity
   std::unique_ptr<Tokenizer> tokenizer;
   ChatRenderer render_chat;  // empty: no chat template
   std::unique_ptr<StepExecutor> executor;

@@ -35,6 +35,7 @@ ModelInfo Describe(const EngineConfig& config, const ModelPlan& plan) {
   info.default_max_output = limits.default_max_output;
   info.max_prompt_logprobs = config.scheduler.max_prompt_logprobs;
   info.selection = plan.attention.sizes;
+  info.max_selected = plan.attention.max_selected;
   return info;
 }
 

@@ -62,6 +62,8 @@ void FillLimits(const ModelInfo& model, v1::Limits* limits) {
   limits->set_max_top_logprobs(kMaxTopLogprobs);
   limits->set_max_prompt_logprobs(model.max_prompt_logprobs);
   limits->set_max_chat_messages(kMaxChatMessages);
+  limits->set_kv_capacity_tokens(model.kv_capacity);
+  limits->set_max_selected_tokens(model.max_selected);
 }
 
 template <typename T>

@@ -11,7 +11,7 @@ enum ExitCode : int {
   kUsage = 2,              // wrong flag, unreadable file
   kUnavailable = 3,        // nobody there, loading or draining
   kInvalidArgument = 4,    // the server refused the request
-  kResourceExhausted = 5,  // queue full or no memory: try later
+  kResourceExhausted = 5,  // queue full: try later; or more than the server's memory ever holds
   kDeadlineExceeded = 6,
   kUnauthenticated = 7,
   kNotFound = 8,

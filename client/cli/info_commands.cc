@@ -18,6 +18,7 @@ void PrintModel(const v1::GetModelResponse& model) {
   fmt::print("context     {} tokens (trained for {})\n",
              model.limits().max_context_tokens(),
              model.trained_context_tokens());
+  fmt::print("KV memory   {} tokens\n", model.limits().kv_capacity_tokens());
   fmt::print("vocabulary  {} tokens\n", model.vocabulary_size());
   fmt::print("selection   {}: {} initial, {} local, {} selected, {} positions\n",
              model.selection().policy(),

@@ -22,21 +22,21 @@ std::uint64_t RandomSeed() {
   return (std::uint64_t{device()} << 32) | device();
 }
 
-EngineDependencies WithDefaults(EngineDependencies parts) {
+EngineDependencies WithDefaults(const EngineConfig& config, EngineDependencies parts) {
+  parts.model.kv_capacity = std::int64_t{parts.n_pages} * config.kv.page_size;
   if (!parts.clock) parts.clock = std::make_unique<SystemClock>();
   if (!parts.draw_seed) parts.draw_seed = RandomSeed;
   return parts;
 }
 
-RequestLimits LimitsOf(const EngineConfig& config, const EngineDependencies& parts) {
-  const std::int64_t capacity = std::int64_t{parts.n_pages} * config.kv.page_size;
+RequestLimits LimitsOf(const EngineDependencies& parts) {
   return {.vocab_size = static_cast<std::int32_t>(parts.model.config.vocab_size),
           .max_context = parts.model.max_context,
           .max_output = parts.model.max_output,
           .default_max_output = parts.model.default_max_output,
           .max_prompt_logprobs = parts.model.max_prompt_logprobs,
-          .kv_capacity = static_cast<std::int32_t>(
-              std::min<std::int64_t>(capacity, std::numeric_limits<std::int32_t>::max()))};
+          .kv_capacity = static_cast<std::int32_t>(std::min<std::int64_t>(
+              parts.model.kv_capacity, std::numeric_limits<std::int32_t>::max()))};
 }
 
 AdmissionLimits AdmissionLimitsOf(const EngineConfig& config, const EngineDependencies& parts) {
@@ -100,13 +100,13 @@ absl::Status TextQueueFullError() {
 }  // namespace
 
 ServingEngine::ServingEngine(const EngineConfig& config, EngineDependencies dependencies)
-    : parts_(WithDefaults(std::move(dependencies))),
+    : parts_(WithDefaults(config, std::move(dependencies))),
       encoder_(parts_.tokenizer.get(), parts_.render_chat),
       registry_(AdmissionLimitsOf(config, parts_)),
       preparer_({.encoder = &encoder_,
                  .registry = &registry_,
                  .clock = parts_.clock.get(),
-                 .limits = LimitsOf(config, parts_)}),
+                 .limits = LimitsOf(parts_)}),
       pool_(parts_.n_pages, std::move(parts_.on_page_free)) {
   hub_ = std::make_unique<ResponseHub>(
       &registry_, &inbox_, [this](TextWorkers::Task task) { workers_->Deliver(std::move(task)); });

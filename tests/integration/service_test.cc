@@ -227,6 +227,7 @@ TEST(ModelTest, TellsLimitsAndRefusesOtherNames) {
   ASSERT_TRUE(server.stub().GetModel(&c1, {}, &model).ok());
   EXPECT_EQ(model.name(), "fake");
   EXPECT_EQ(model.limits().max_context_tokens(), 4096);
+  EXPECT_EQ(model.limits().kv_capacity_tokens(), 1024 * EngineConfig().kv.page_size);
 
   v1::GetModelRequest other;
   other.set_model("other");
@@ -275,6 +276,24 @@ TEST(ErrorTest, AFaultOfTheEngineIsInternalWithoutItsText) {
   EXPECT_EQ(ReasonOf(status), reason::kInternal);
   EXPECT_EQ(status.error_message().find("secret"), std::string::npos);
   EXPECT_TRUE(server.IsClean());
+}
+
+TEST(ErrorTest, ARequestBeyondTheKvCapacityIsToldNoTimeToComeBack) {
+  FakeEngineOptions options;
+  options.n_pages = 2;
+  TestServer server(std::move(options));
+  v1::GetModelResponse model;
+  grpc::ClientContext c1;
+  ASSERT_TRUE(server.stub().GetModel(&c1, {}, &model).ok());
+  v1::GenerateRequest request = Echo("x");
+  request.mutable_stopping()->set_max_output_tokens(
+      static_cast<std::int32_t>(model.limits().kv_capacity_tokens()));
+  v1::GenerateResponse response;
+  grpc::ClientContext c2;
+  const grpc::Status status = server.stub().Generate(&c2, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(ReasonOf(status), reason::kKvCapacity);
+  EXPECT_EQ(c2.GetServerTrailingMetadata().count("grpc-retry-pushback-ms"), 0);
 }
 
 TEST(ErrorTest, ARunningIdIsRefused) {

@@ -69,6 +69,8 @@ TEST(FillModelTest, TellsEveryLimit) {
   model.max_output = 50;
   model.default_max_output = 25;
   model.max_prompt_logprobs = 10;
+  model.max_selected = 20;
+  model.kv_capacity = std::int64_t{1} << 33;
   model.config.vocab_size = 300;
   EngineConfig config;
   config.scheduler.max_context = 1 << 20;
@@ -80,6 +82,7 @@ TEST(FillModelTest, TellsEveryLimit) {
         << limits->field(i)->name();
   }
   EXPECT_EQ(message.limits().max_receive_bytes(), MaxReceiveBytes(1 << 20));
+  EXPECT_EQ(message.limits().kv_capacity_tokens(), std::int64_t{1} << 33);
   EXPECT_EQ(message.vocabulary_size(), 300);
   EXPECT_EQ(message.selection().policy(), "full");
   EXPECT_EQ(message.selection().initial_tokens(), 1);
