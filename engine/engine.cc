@@ -10,6 +10,7 @@
 #include "engine/model/model_tokenizer.h"
 #include "engine/model_plan.h"
 #include "engine/runtime/parallel_executor.h"
+#include "engine/selection/policy_registry.h"
 #include "engine/status_macros.h"
 
 namespace keyhole {
@@ -64,6 +65,11 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineConfig& config, EngineO
 }
 
 }  // namespace
+
+std::vector<std::string> Engine::PolicyNames() {
+  const std::vector<std::string_view> names = SelectionPolicyNames();
+  return std::vector<std::string>(names.begin(), names.end());
+}
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineConfig& config,
                                                        EngineObserver* observer) {

@@ -51,6 +51,9 @@ class Engine {
                                                         EngineObserver* observer);
   virtual ~Engine() = default;
 
+  // What `selection.policy` of the settings may be.
+  static std::vector<std::string> PolicyNames();
+
   // Queues a request for tokenising and admission; its events go to `sink`.
   // Errors (the sink is then never called): QUEUE_FULL, DRAINING, REQUEST_ID_IN_USE.
   virtual absl::StatusOr<RequestId> Submit(Request request, std::unique_ptr<ResponseSink> sink) = 0;

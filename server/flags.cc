@@ -3,12 +3,14 @@
 #include <cstdio>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "CLI/App.hpp"
 #include "CLI/Config.hpp"
 #include "CLI/Formatter.hpp"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace keyhole {
 namespace {
@@ -128,11 +130,13 @@ void AddDeviceFlags(CLI::App* app, DeviceSettings* device) {
       ->group(kGroup);
 }
 
-void AddSelectionFlags(CLI::App* app, SelectionSettings* selection, RawFlags* raw) {
+void AddSelectionFlags(CLI::App* app,
+                       SelectionSettings* selection,
+                       RawFlags* raw,
+                       const std::vector<std::string>& policies) {
   constexpr const char* kGroup = "Selection";
-  app->add_option("--policy",
-                  selection->policy,
-                  "esa, esa-paper, esa-individual, esa-exact, full or sink_recent")
+  app->add_option(
+         "--policy", selection->policy, absl::StrCat("One of ", absl::StrJoin(policies, ", ")))
       ->group(kGroup);
   app->add_option("--calibration",
                   selection->calibration,
@@ -315,7 +319,9 @@ ParsedFlags Wrong(const std::string& message) {
 
 }  // namespace
 
-ParsedFlags ParseFlags(int argc, const char* const* argv) {
+ParsedFlags ParseFlags(int argc,
+                       const char* const* argv,
+                       const std::vector<std::string>& policies) {
   ParsedFlags parsed;
   ServerConfig& config = parsed.config;
   RawFlags raw;
@@ -332,7 +338,7 @@ ParsedFlags ParseFlags(int argc, const char* const* argv) {
   AddModelFlags(&app, &config.engine, &raw);
   AddContextFlags(&app, &config.engine);
   AddDeviceFlags(&app, &config.engine.device);
-  AddSelectionFlags(&app, &config.engine.selection, &raw);
+  AddSelectionFlags(&app, &config.engine.selection, &raw, policies);
   AddTensorParallelFlags(&app, &config.engine.tensor_parallel, &raw);
   AddServiceFlags(&app, &config, &raw);
   app.set_config("--config", "", "File with lines NAME = VALUE, names as here without the dashes");

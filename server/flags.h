@@ -1,6 +1,9 @@
 // The command line and the configuration file of keyhole-server.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "server/server_config.h"
 
@@ -14,8 +17,8 @@ struct ParsedFlags {
   int exit_code = 0;
 };
 
-// Exit codes: 0 after --help and --version, 2 for anything wrong, told in one line on standard
-// error.
-ParsedFlags ParseFlags(int argc, const char* const* argv);
+// `policies` are the names that --help tells. Exit codes: 0 after --help and --version, 2 for
+// anything wrong, told in one line on standard error.
+ParsedFlags ParseFlags(int argc, const char* const* argv, const std::vector<std::string>& policies);
 
 }  // namespace keyhole

@@ -69,7 +69,8 @@ int Work(const ServerConfig& config, Signals* signals) {
 }  // namespace keyhole
 
 int main(int argc, char** argv) {
-  const keyhole::ParsedFlags flags = keyhole::ParseFlags(argc, argv);
+  const keyhole::ParsedFlags flags =
+      keyhole::ParseFlags(argc, argv, keyhole::Engine::PolicyNames());
   if (!flags.serve) return flags.exit_code;
   // A client's malformed message is an error to the client and no line of the log.
   google::protobuf::SetLogHandler(nullptr);

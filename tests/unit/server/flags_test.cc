@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 
 ParsedFlags Parse(std::vector<const char*> arguments) {
   arguments.insert(arguments.begin(), "keyhole-server");
-  return ParseFlags(static_cast<int>(arguments.size()), arguments.data());
+  return ParseFlags(static_cast<int>(arguments.size()), arguments.data(), {"esa", "full"});
 }
 
 TEST(FlagsTest, DefaultsNeedOnlyAModel) {
@@ -160,7 +160,9 @@ TEST(FlagsTest, HelpNamesEveryFlag) {
   const ParsedFlags flags = Parse({"--help"});
   EXPECT_FALSE(flags.serve);
   EXPECT_EQ(flags.exit_code, 0);
-  EXPECT_THAT(::testing::internal::GetCapturedStdout(), HasSubstr("--kv-memory"));
+  const std::string help = ::testing::internal::GetCapturedStdout();
+  EXPECT_THAT(help, HasSubstr("--kv-memory"));
+  EXPECT_THAT(help, HasSubstr("One of esa, full"));
 }
 
 TEST(ServerConfigTest, DescribesItsSettings) {
