@@ -12,6 +12,7 @@
 #include "server/live_calls.h"
 #include "server/log.h"
 #include "server/metrics.h"
+#include "server/stream_limits.h"
 
 namespace keyhole {
 
@@ -25,6 +26,7 @@ struct ServiceParts {
   StreamWatch* streams = nullptr;
   LiveCalls* live_calls = nullptr;
   const EngineConfig* config = nullptr;
+  StreamLimits stream_limits = {};
 };
 
 // Counts as live until destroyed. Thread: one at a time.

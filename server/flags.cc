@@ -244,7 +244,7 @@ void AddServiceFlags(CLI::App* app, ServerConfig* config, RawFlags* raw) {
       ->group(kGroup);
   app->add_option("--slow-reader-timeout",
                   raw->slow_reader_timeout,
-                  "Seconds after which a stream that is not read is cancelled")
+                  "Seconds after which an answer that is not read is cancelled")
       ->group(kGroup);
   app->add_option(
          "--slow-request", raw->slow_request, "Seconds after which a request is logged as slow")

@@ -139,10 +139,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::StreamGenerate(Co
   Call call("StreamGenerate", context, parts_);
   auto request =
       MakeRequest(Unwrap<v1::GenerateRequest>(ParseMessage<v1::StreamGenerateRequest>(*in)), &call);
-  return StreamReactor::Start(std::move(call),
-                              std::move(request),
-                              EncodeEventAs<v1::StreamGenerateResponse>,
-                              stream_limits_);
+  return StreamReactor::Start(
+      std::move(call), std::move(request), EncodeEventAs<v1::StreamGenerateResponse>);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::StreamChat(Context* context,
@@ -151,7 +149,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::StreamChat(Contex
   auto request =
       MakeRequest(Unwrap<v1::ChatRequest>(ParseMessage<v1::StreamChatRequest>(*in)), &call);
   return StreamReactor::Start(
-      std::move(call), std::move(request), EncodeEventAs<v1::StreamChatResponse>, stream_limits_);
+      std::move(call), std::move(request), EncodeEventAs<v1::StreamChatResponse>);
 }
 
 grpc::ServerUnaryReactor* GenerationService::Tokenize(Context* context,

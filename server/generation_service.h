@@ -33,8 +33,7 @@ class GenerationService final : public internal::RawService {
   using Bytes = grpc::ByteBuffer;
 
   // REQUIRES: what `parts` points to outlives the server that this is registered at.
-  GenerationService(const ServiceParts& parts, const StreamLimits& stream_limits)
-      : parts_(parts), stream_limits_(stream_limits) {}
+  explicit GenerationService(const ServiceParts& parts) : parts_(parts) {}
 
   grpc::ServerUnaryReactor* Generate(Context* context, const Bytes* in, Bytes* out) override;
   grpc::ServerUnaryReactor* Chat(Context* context, const Bytes* in, Bytes* out) override;
@@ -52,7 +51,6 @@ class GenerationService final : public internal::RawService {
   absl::StatusOr<Request> MakeRequest(absl::StatusOr<Message> message, Call* call) const;
 
   const ServiceParts parts_;
-  const StreamLimits stream_limits_;
 };
 
 }  // namespace keyhole

@@ -104,9 +104,11 @@ Metrics::Metrics()
       make.Counters("requests_finished_total", "Answers that were completed, by finish reason.");
   admission_rejected_ =
       make.Counters("admission_rejected_total", "Requests that were not taken, by reason.");
-  streams_aborted_ = make.Counters("stream_aborted_total", "Streams that ended early, by cause.");
+  streams_aborted_ =
+      make.Counters("stream_aborted_total",
+                    "Streams that ended early and answers that were not taken, by cause.");
   stalled_streams_ = make.Gauge("stream_writes_stalled",
-                                "Streams whose client has not read for more than a second.");
+                                "Calls whose client has not read for more than a second.");
 
   time_to_first_token_.histograms = Spread(
       make.Histograms(

@@ -28,13 +28,13 @@ Server::Server(ServerConfig config, EngineFactory factory, Log* log)
       factory_(std::move(factory)),
       log_(log),
       request_log_(&counters_, log, config_.slow_request),
-      service_({.engine = &slot_,
-                .metrics = &counters_,
-                .log = log,
-                .streams = &streams_,
-                .live_calls = &live_calls_,
-                .config = &config_.engine},
-               config_.stream) {}
+      service_(ServiceParts{.engine = &slot_,
+                            .metrics = &counters_,
+                            .log = log,
+                            .streams = &streams_,
+                            .live_calls = &live_calls_,
+                            .config = &config_.engine,
+                            .stream_limits = config_.stream}) {}
 
 Server::~Server() {
   RequestDrain();

@@ -23,9 +23,8 @@ std::size_t ChunkBytes(const ChunkEvent& chunk) {
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StreamReactor::Start(Call call,
                                                                  absl::StatusOr<Request> request,
-                                                                 EncodeEvent encode,
-                                                                 const StreamLimits& limits) {
-  auto* reactor = new StreamReactor(std::move(call), encode, limits);
+                                                                 EncodeEvent encode) {
+  auto* reactor = new StreamReactor(std::move(call), encode);
   const absl::Status status = reactor->Submit(std::move(request));
   if (!status.ok()) {
     const std::lock_guard lock(reactor->mutex_);
@@ -34,11 +33,12 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* StreamReactor::Start(Call call,
   return reactor;
 }
 
-StreamReactor::StreamReactor(Call call, EncodeEvent encode, const StreamLimits& limits)
+StreamReactor::StreamReactor(Call call, EncodeEvent encode)
     : encode_(encode),
-      limits_(limits),
+      limits_(call.parts().stream_limits),
       slot_(call.parts().engine),
       streams_(call.parts().streams),
+      finish_watch_(call),
       call_(std::move(call)) {}
 
 absl::Status StreamReactor::Submit(absl::StatusOr<Request> request) {
@@ -113,6 +113,7 @@ void StreamReactor::OnCancel() {
 }
 
 void StreamReactor::OnDone() {
+  finish_watch_.Stop();
   if (watched_) streams_->Remove(this);
   {
     const std::lock_guard lock(mutex_);
@@ -150,6 +151,7 @@ void StreamReactor::Advance() {
   if (failed_) {
     ended_ = true;
     CountAbort(*failed_);
+    finish_watch_.Start(*failed_, 0);
     Finish(call_.End(*failed_));
   } else if (started_) {
     Write(*std::exchange(started_, std::nullopt));
@@ -160,6 +162,7 @@ void StreamReactor::Advance() {
   } else if (finished_) {
     ended_ = true;
     outgoing_ = encode_(*std::move(finished_), model_revision_);
+    finish_watch_.Start(absl::OkStatus(), outgoing_.Length());
     StartWriteAndFinish(&outgoing_, grpc::WriteOptions(), call_.End(absl::OkStatus()));
   }
 }

@@ -12,6 +12,7 @@
 #include "server/call.h"
 #include "server/convert_response.h"
 #include "server/engine_call.h"
+#include "server/finish_watch.h"
 #include "server/stream_limits.h"
 #include "server/stream_watch.h"
 
@@ -30,8 +31,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   // Starts the request, or ends the call with `request`'s error. Returns the reactor for gRPC.
   static grpc::ServerWriteReactor<grpc::ByteBuffer>* Start(Call call,
                                                            absl::StatusOr<Request> request,
-                                                           EncodeEvent encode,
-                                                           const StreamLimits& limits);
+                                                           EncodeEvent encode);
 
   // --- grpc::ServerWriteReactor
   void OnWriteDone(bool ok) override;
@@ -42,7 +42,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   absl::Duration CheckStall(absl::Time now) override;
 
  private:
-  StreamReactor(Call call, EncodeEvent encode, const StreamLimits& limits);
+  StreamReactor(Call call, EncodeEvent encode);
 
   // --- ResponseSink, from the engine
   void OnStarted(const StartedEvent& event) override;
@@ -66,6 +66,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   StreamWatch* const streams_;
   std::string model_revision_;  // both set before any other thread knows this object
   bool watched_ = false;
+  FinishWatch finish_watch_;
 
   std::mutex mutex_;  // guards what follows
   Call call_;

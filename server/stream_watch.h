@@ -1,5 +1,5 @@
-// Looks at every open stream now and then, so that a client that stopped reading is noticed without
-// a timer for each.
+// Looks at every stream, and at every call that was finished, now and then, so that a client that
+// stopped reading is noticed without a timer for each.
 #pragma once
 
 #include <mutex>

@@ -4,6 +4,7 @@
 
 #include "engine/request/error.h"
 #include "engine/status_macros.h"
+#include "server/finish_watch.h"
 #include "server/handover.h"
 
 namespace keyhole {
@@ -14,18 +15,25 @@ namespace {
 class TextReactor final : public grpc::ServerUnaryReactor {
  public:
   TextReactor(Call call, grpc::ByteBuffer* response)
-      : call_(std::move(call)), response_(response) {}
+      : finish_watch_(call), call_(std::move(call)), response_(response) {}
 
   absl::Status Submit(absl::StatusOr<TextWork> work);
 
-  void End(const absl::Status& status) { Finish(call_.End(status)); }
-  void OnDone() override { delete this; }
+  void End(const absl::Status& status) {
+    finish_watch_.Start(status, response_->Length());
+    Finish(call_.End(status));
+  }
+  void OnDone() override {
+    finish_watch_.Stop();
+    delete this;
+  }
 
  private:
   class Ticket;
 
   void Run(const Engine& engine, TextWork& work);
 
+  FinishWatch finish_watch_;
   Call call_;
   grpc::ByteBuffer* response_;
   Handover handover_;  // of the ticket

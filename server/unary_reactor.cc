@@ -21,7 +21,11 @@ grpc::ServerUnaryReactor* UnaryReactor::Start(Call call,
 }
 
 UnaryReactor::UnaryReactor(Call call, EncodeAnswer encode, grpc::ByteBuffer* response)
-    : encode_(encode), response_(response), slot_(call.parts().engine), call_(std::move(call)) {}
+    : encode_(encode),
+      response_(response),
+      slot_(call.parts().engine),
+      finish_watch_(call),
+      call_(std::move(call)) {}
 
 absl::Status UnaryReactor::Submit(absl::StatusOr<Request> request) {
   if (!request.ok()) return std::move(request).status();
@@ -60,9 +64,15 @@ void UnaryReactor::OnCancel() {
   if (!ended_) End(call_.CancelStatus());
 }
 
+void UnaryReactor::OnDone() {
+  finish_watch_.Stop();
+  Release();
+}
+
 void UnaryReactor::End(const absl::Status& status) {
   if (ended_) return;
   ended_ = true;
+  finish_watch_.Start(status, response_->Length());
   Finish(call_.End(status));
 }
 

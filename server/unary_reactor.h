@@ -10,6 +10,7 @@
 #include "grpcpp/support/server_callback.h"
 #include "server/call.h"
 #include "server/engine_call.h"
+#include "server/finish_watch.h"
 
 namespace keyhole {
 
@@ -32,7 +33,7 @@ class UnaryReactor final : public grpc::ServerUnaryReactor, private EngineCall {
 
   // --- grpc::ServerUnaryReactor
   void OnCancel() override;
-  void OnDone() override { Release(); }
+  void OnDone() override;
 
  private:
   UnaryReactor(Call call, EncodeAnswer encode, grpc::ByteBuffer* response);
@@ -52,6 +53,7 @@ class UnaryReactor final : public grpc::ServerUnaryReactor, private EngineCall {
   grpc::ByteBuffer* const response_;  // gRPC's, until Finish
   EngineSlot* const slot_;
   std::string model_revision_;  // set before any other thread knows this object
+  FinishWatch finish_watch_;
 
   std::mutex mutex_;  // guards what follows
   Call call_;

@@ -1,4 +1,4 @@
-// The stream reactor on its own: slow readers, coalescing, engines that let go.
+// The reactors on their own: slow readers, coalescing, engines that let go.
 #include <memory>
 #include <mutex>
 #include <string>
@@ -20,7 +20,16 @@ using ::testing::HasSubstr;
 // A server over an engine that hands its requests' sinks to the test.
 class ScriptedStreamTest : public ::testing::Test {
  protected:
+  // Ready for a stream.
   void Serve(StreamLimits limits) {
+    StartServer(limits);
+    v1::StreamGenerateRequest request;
+    request.mutable_request()->set_text("x");
+    reader_ = server_->stub().StreamGenerate(&context_, request);
+    WaitForRequest();
+  }
+
+  void StartServer(StreamLimits limits) {
     ServerConfig config = TestServerConfigWithMetrics();
     config.stream = limits;
     server_ = std::make_unique<TestServer>(
@@ -36,13 +45,19 @@ class ScriptedStreamTest : public ::testing::Test {
         },
         config);
     server_->WaitLoaded();
-    v1::StreamGenerateRequest request;
-    request.mutable_request()->set_text("x");
-    reader_ = server_->stub().StreamGenerate(&context_, request);
+  }
+
+  void WaitForRequest() {
     ASSERT_TRUE(Eventually([this] {
       const std::lock_guard lock(mutex_);
       return sink_ != nullptr;
     }));
+  }
+
+  // Whether one answer was given up because nobody read it, now or soon.
+  bool IsGivenUp() {
+    return Eventually(
+        [this] { return server_->Scrape().find("cause=\"slow_reader\"} 1") != std::string::npos; });
   }
 
   void TearDown() override {
@@ -97,8 +112,48 @@ TEST_F(ScriptedStreamTest, AReaderThatNeverComesBackIsCutOff) {
   EXPECT_TRUE(Eventually([this] { return !engine_->cancelled().empty(); }));
   sink_.reset();
   // The engine's work is over and the count says so although nobody reads.
-  EXPECT_TRUE(Eventually(
-      [this] { return server_->Scrape().find("cause=\"slow_reader\"} 1") != std::string::npos; }));
+  EXPECT_TRUE(IsGivenUp());
+}
+
+// Of one message: far more than the transport takes, no more than a write may have.
+constexpr std::size_t kHugeBytes = std::size_t{48} << 20;
+constexpr StreamLimits kShortStall = {.stall = absl::Milliseconds(200),
+                                      .outbox_bytes = std::size_t{64} << 20};
+
+TEST_F(ScriptedStreamTest, AReaderThatLeavesTheLastMessageIsCutOff) {
+  Serve(kShortStall);
+  sink_->OnStarted({.request_id = 1});
+  FinishedEvent finished;
+  finished.matched_stop = std::string(kHugeBytes, 'x');
+  sink_->OnFinished(finished);
+  sink_.reset();
+  EXPECT_TRUE(IsGivenUp());
+  for (v1::StreamGenerateResponse message; reader_->Read(&message);) {
+  }
+  EXPECT_EQ(reader_->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(ScriptedStreamTest, AWholeAnswerThatNobodyReadsIsCutOff) {
+  StartServer(kShortStall);
+  grpc::CompletionQueue queue;
+  v1::GenerateRequest request;
+  request.set_text("x");
+  auto call = server_->stub().PrepareAsyncGenerate(&context_, request, &queue);
+  call->StartCall();
+  call->ReadInitialMetadata(nullptr);  // sends the request; the answer is not asked for yet
+  WaitForRequest();
+  sink_->OnStarted({.request_id = 1});
+  sink_->OnChunk(Chunk(std::string(kHugeBytes, 'x')));
+  sink_->OnFinished({});
+  sink_.reset();
+  EXPECT_TRUE(IsGivenUp());
+  v1::GenerateResponse response;
+  grpc::Status status;
+  call->Finish(&response, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  EXPECT_TRUE(queue.Next(&tag, &ok) && queue.Next(&tag, &ok));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
 }
 
 TEST_F(ScriptedStreamTest, AnAnswerThatWaitsBeyondTheOutboxIsCancelled) {
