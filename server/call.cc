@@ -51,7 +51,7 @@ Call::Call(std::string_view method, grpc::CallbackServerContext* context, const 
 }
 
 grpc::Status Call::End(const absl::Status& status) {
-  const absl::Status told = ToPublicStatus(status);
+  const absl::Status told = WithRequestId(ToPublicStatus(status), request_id_);
   const ErrorDetail detail = told.ok() ? ErrorDetail{.reason = "NONE"} : GetErrorDetail(told);
   const absl::Duration duration = absl::Now() - start_;
   parts_.metrics->OnCallEnded(method_, told, detail.reason, duration);

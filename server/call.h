@@ -43,7 +43,10 @@ class Call {
   absl::Status CancelStatus() const;
 
   void set_client_request_id(std::string_view id) { client_request_id_ = id; }
-  void set_request_id(RequestId id) { request_id_ = id; }
+  // 0, not known yet, changes nothing.
+  void set_request_id(RequestId id) {
+    if (id != 0) request_id_ = id;
+  }
 
   const ServiceParts& parts() const { return parts_; }
   absl::Time deadline() const { return deadline_; }

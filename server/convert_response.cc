@@ -5,16 +5,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/fill_duration.h"
 #include "server/request_bounds.h"
 
 namespace keyhole {
 namespace {
-
-void FillDuration(absl::Duration duration, google::protobuf::Duration* message) {
-  const std::int64_t nanos = absl::ToInt64Nanoseconds(duration);
-  message->set_seconds(nanos / 1'000'000'000);
-  message->set_nanos(static_cast<std::int32_t>(nanos % 1'000'000'000));
-}
 
 void FillLogprob(const TokenLogprob& logprob, v1::TokenLogprob* message) {
   message->set_token_id(logprob.token);

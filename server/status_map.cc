@@ -1,10 +1,12 @@
 #include "server/status_map.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "server/fill_duration.h"
 
 namespace keyhole {
 namespace {
@@ -43,10 +45,8 @@ google::rpc::Status MakeDetails(const absl::Status& status, const ErrorDetail& d
     details.add_details()->PackFrom(bad_request);
   }
   if (detail.retry_after) {
-    const std::int64_t nanos = absl::ToInt64Nanoseconds(*detail.retry_after);
     google::rpc::RetryInfo retry;
-    retry.mutable_retry_delay()->set_seconds(nanos / 1'000'000'000);
-    retry.mutable_retry_delay()->set_nanos(static_cast<std::int32_t>(nanos % 1'000'000'000));
+    FillDuration(*detail.retry_after, retry.mutable_retry_delay());
     details.add_details()->PackFrom(retry);
   }
   return details;
@@ -71,6 +71,13 @@ absl::Status ToPublicStatus(const absl::Status& status) {
     default:
       return HasDetail(status) ? status : InternalError();
   }
+}
+
+absl::Status WithRequestId(const absl::Status& status, RequestId id) {
+  if (status.ok() || id == 0) return status;
+  ErrorDetail detail = GetErrorDetail(status);
+  detail.metadata.emplace_back("request_id", absl::StrCat(id));
+  return MakeError(status.code(), std::string(status.message()), std::move(detail));
 }
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {

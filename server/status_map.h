@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "engine/request/error.h"
+#include "engine/types.h"
 #include "grpcpp/support/status.h"
 
 namespace keyhole {
@@ -18,6 +19,9 @@ inline constexpr std::string_view kErrorDomain = "keyhole.dev";
 // made for clients. A status without detail keeps INVALID_ARGUMENT, CANCELLED and
 // DEADLINE_EXCEEDED; all others become INTERNAL.
 absl::Status ToPublicStatus(const absl::Status& status);
+
+// The same error with the request's id in its metadata; as it is without an id.
+absl::Status WithRequestId(const absl::Status& status, RequestId id);
 
 // REQUIRES: `status` went through ToPublicStatus.
 grpc::Status ToGrpcStatus(const absl::Status& status);

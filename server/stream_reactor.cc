@@ -151,6 +151,7 @@ void StreamReactor::Advance() {
   if (failed_) {
     ended_ = true;
     CountAbort(*failed_);
+    call_.set_request_id(request_id());  // of one that failed before it started
     finish_watch_.Start(*failed_, 0);
     Finish(call_.End(*failed_));
   } else if (started_) {

@@ -72,6 +72,7 @@ void UnaryReactor::OnDone() {
 void UnaryReactor::End(const absl::Status& status) {
   if (ended_) return;
   ended_ = true;
+  call_.set_request_id(request_id());  // of one that failed before it started
   finish_watch_.Start(status, response_->Length());
   Finish(call_.End(status));
 }

@@ -264,8 +264,10 @@ TEST(ErrorTest, TheEnginesChecksReachTheClient) {
 }
 
 TEST(ErrorTest, AFaultOfTheEngineIsInternalWithoutItsText) {
+  std::atomic<RequestId> id{0};
   FakeEngineOptions options;
-  options.model.before_sequence = [](const SequenceSlice&) {
+  options.model.before_sequence = [&id](const SequenceSlice& slice) {
+    id = slice.id;
     return absl::InternalError("secret cause");
   };
   TestServer server(std::move(options));
@@ -275,6 +277,9 @@ TEST(ErrorTest, AFaultOfTheEngineIsInternalWithoutItsText) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL);
   EXPECT_EQ(ReasonOf(status), reason::kInternal);
   EXPECT_EQ(status.error_message().find("secret"), std::string::npos);
+  const google::rpc::ErrorInfo info = ErrorInfoOf(status);
+  ASSERT_TRUE(info.metadata().contains("request_id"));
+  EXPECT_EQ(info.metadata().at("request_id"), std::to_string(id.load()));
   EXPECT_TRUE(server.IsClean());
 }
 

@@ -9,7 +9,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "grpcpp/create_channel.h"
 #include "gtest/gtest.h"
@@ -99,18 +98,18 @@ bool TestServer::IsClean(absl::Duration timeout) {
       timeout);
 }
 
-std::string ReasonOf(const grpc::Status& status) {
+google::rpc::ErrorInfo ErrorInfoOf(const grpc::Status& status) {
   google::rpc::Status details;
   details.ParseFromString(status.error_details());
-  std::string reason;
+  google::rpc::ErrorInfo found;
   int count = 0;
   for (const auto& any : details.details()) {
     google::rpc::ErrorInfo info;
     if (!any.UnpackTo(&info)) continue;
-    reason = info.reason();
+    found = info;
     ++count;
   }
-  return count == 1 ? reason : "";
+  return count == 1 ? found : google::rpc::ErrorInfo();
 }
 
 v1::GenerateRequest EndlessRequest() {

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "google/rpc/error_details.pb.h"
 #include "grpcpp/channel.h"
 #include "keyhole/v1/generation.grpc.pb.h"
 #include "server/log.h"
@@ -60,8 +61,10 @@ class TestServer {
   absl::Status run_status_;
 };
 
-// The reason of a failed call's only ErrorInfo; empty where there is none or more than one.
-std::string ReasonOf(const grpc::Status& status);
+// A failed call's only ErrorInfo; an empty one where there is none or more than one.
+google::rpc::ErrorInfo ErrorInfoOf(const grpc::Status& status);
+
+inline std::string ReasonOf(const grpc::Status& status) { return ErrorInfoOf(status).reason(); }
 
 // A prompt that a fake model of kind kHash goes on about until it is stopped.
 v1::GenerateRequest EndlessRequest();

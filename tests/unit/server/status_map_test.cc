@@ -10,6 +10,9 @@
 namespace keyhole {
 namespace {
 
+using ::testing::ElementsAre;
+using ::testing::Pair;
+
 google::rpc::Status Details(const grpc::Status& status) {
   google::rpc::Status details;
   EXPECT_TRUE(details.ParseFromString(status.error_details()));
@@ -47,6 +50,25 @@ TEST(StatusMapTest, OneErrorInfoWithMetadataAndViolation) {
   EXPECT_EQ(bad.field_violations(0).field(), "prompt");
   google::rpc::RetryInfo retry;
   EXPECT_EQ(Count(details, &retry), 0);
+}
+
+TEST(StatusMapTest, TheRequestsIdJoinsTheMetadata) {
+  const absl::Status status = MakeError(absl::StatusCode::kResourceExhausted,
+                                        "Full.",
+                                        {.reason = std::string(reason::kQueueFull),
+                                         .field = "prompt",
+                                         .retry_after = absl::Seconds(2),
+                                         .metadata = {{"waiting_requests", "3"}}});
+  const absl::Status told = WithRequestId(status, 7);
+  EXPECT_EQ(told.code(), status.code());
+  EXPECT_EQ(told.message(), status.message());
+  const ErrorDetail detail = GetErrorDetail(told);
+  EXPECT_EQ(detail.reason, reason::kQueueFull);
+  EXPECT_EQ(detail.field, "prompt");
+  EXPECT_EQ(detail.retry_after, absl::Seconds(2));
+  EXPECT_THAT(detail.metadata, ElementsAre(Pair("waiting_requests", "3"), Pair("request_id", "7")));
+  EXPECT_EQ(WithRequestId(status, 0), status);
+  EXPECT_TRUE(WithRequestId(absl::OkStatus(), 7).ok());
 }
 
 TEST(StatusMapTest, QueueFullTellsWhenToComeBack) {
