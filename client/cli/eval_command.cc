@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "client/cli/commands.h"
 #include "client/cli/printer.h"
@@ -14,6 +15,7 @@
 #include "client/eval/evaluation.h"
 #include "client/eval/plot.h"
 #include "client/eval/table.h"
+#include "client/profile_names.h"
 #include "fmt/format.h"
 
 namespace keyhole::cli {
@@ -191,8 +193,10 @@ void AddDocumentFlags(CLI::App* app, eval::EvalSettings* settings) {
 void AddQuestionFlags(CLI::App* app, eval::EvalSettings* settings) {
   app->add_option("--profile",
                   settings->profiles,
-                  "default, recall, prose or paper, each alone or with its budget of selected "
-                  "tokens (recall:64); several are compared")
+                  absl::StrCat("default, ",
+                               absl::StrJoin(ProfileNames(), ", "),
+                               ": each alone or with its budget of selected tokens (recall:64); "
+                               "several are compared"))
       ->delimiter(',')
       ->capture_default_str();
   app->add_flag("--generate", settings->generate, "also let the model write each answer");

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "client/profile_names.h"
+
 namespace keyhole::cli {
 
 void GenerationFlags::AddTo(CLI::App* app) {
@@ -18,8 +20,8 @@ void GenerationFlags::AddTo(CLI::App* app) {
       "--logprobs", logprobs, "log-probabilities, with so many alternatives (use with --json)");
   app->add_flag("--ignore-eos", ignore_eos, "go on after the model's end token");
   app->add_flag("--full-attention", full_attention, "attend to every token");
-  app->add_option("--profile", profile, "recall, prose or paper")
-      ->check(CLI::IsMember({"recall", "prose", "paper"}));
+  app->add_option("--profile", profile, "which tokens are near (default: as the server says)")
+      ->check(CLI::IsMember(ProfileNames()));
   app->add_option("--request-id", client_request_id, "for correlation with the server's log");
 }
 
@@ -53,9 +55,7 @@ void GenerationFlags::FillOutput(v1::OutputOptions* output) const {
 
 void GenerationFlags::FillSelection(v1::SelectionOptions* selection) const {
   if (full_attention) selection->set_force_full_attention(true);
-  if (profile == "recall") selection->set_profile(v1::ATTENTION_PROFILE_RECALL);
-  if (profile == "prose") selection->set_profile(v1::ATTENTION_PROFILE_PROSE);
-  if (profile == "paper") selection->set_profile(v1::ATTENTION_PROFILE_PAPER);
+  if (!profile.empty()) selection->set_profile(FindProfile(profile));
 }
 
 }  // namespace keyhole::cli

@@ -1,4 +1,4 @@
-// Flags that generate, chat and bench share.
+// Flags that generate and chat share.
 #pragma once
 
 #include <cstdint>

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "client/profile_names.h"
 
 namespace keyhole::eval {
 
@@ -14,10 +17,11 @@ absl::StatusOr<Profile> ParseProfile(absl::string_view text) {
       absl::StrSplit(text, absl::MaxSplits(':', 1));
   Profile profile;
   profile.name = std::string(parts.first);
-  const absl::string_view names[] = {"default", "recall", "prose", "paper"};
-  if (std::find(std::begin(names), std::end(names), parts.first) == std::end(names)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a profile is default, recall, prose or paper, not \"", profile.name, "\""));
+  std::vector<std::string> names = ProfileNames();
+  names.insert(names.begin(), Profile().name);
+  if (std::find(names.begin(), names.end(), profile.name) == names.end()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a profile is one of ", absl::StrJoin(names, ", "), ", not \"", profile.name, "\""));
   }
   if (parts.first.size() == text.size()) return profile;
   int selected = 0;

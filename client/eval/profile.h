@@ -10,7 +10,7 @@
 namespace keyhole::eval {
 
 struct Profile {
-  std::string name = "default";  // the server's default, or of the API: recall, prose, paper
+  std::string name = "default";             // the server's default, or one of ProfileNames
   std::optional<int> selected_tokens = {};  // empty: the server's
 };
 

@@ -7,6 +7,7 @@
 #include "absl/strings/strip.h"
 #include "client/eval/profile.h"
 #include "client/eval/status.h"
+#include "client/profile_names.h"
 
 namespace keyhole::eval {
 namespace {
@@ -17,9 +18,7 @@ constexpr int kChatTokens = 32;
 // REQUIRES: CheckSettings took the profile.
 void SetProfile(const std::string& text, v1::SelectionOptions* selection) {
   const Profile profile = ParseProfile(text).value_or(Profile());
-  if (profile.name == "recall") selection->set_profile(v1::ATTENTION_PROFILE_RECALL);
-  if (profile.name == "prose") selection->set_profile(v1::ATTENTION_PROFILE_PROSE);
-  if (profile.name == "paper") selection->set_profile(v1::ATTENTION_PROFILE_PAPER);
+  selection->set_profile(FindProfile(profile.name));
   if (profile.selected_tokens) selection->set_selected_tokens(*profile.selected_tokens);
 }
 

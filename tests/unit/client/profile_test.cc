@@ -1,5 +1,9 @@
 #include "client/eval/profile.h"
 
+#include <string>
+
+#include "client/profile_names.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace keyhole::eval {
@@ -14,6 +18,13 @@ TEST(Profile, MayCarryABudget) {
   ASSERT_TRUE(sized.ok()) << sized.status();
   EXPECT_EQ(sized->name, "default");
   EXPECT_EQ(sized->selected_tokens, 64);
+}
+
+TEST(Profile, NamesAreTheApis) {
+  EXPECT_THAT(ProfileNames(), ::testing::ElementsAre("recall", "prose", "paper"));
+  EXPECT_EQ(FindProfile("prose"), v1::ATTENTION_PROFILE_PROSE);
+  EXPECT_EQ(FindProfile(Profile().name), v1::ATTENTION_PROFILE_UNSPECIFIED);
+  for (const std::string& name : ProfileNames()) EXPECT_TRUE(ParseProfile(name).ok()) << name;
 }
 
 TEST(Profile, RefusesWhatTheServerWould) {
