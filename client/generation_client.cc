@@ -116,6 +116,9 @@ GenerationClient::GenerationClient(std::shared_ptr<grpc::Channel> channel)
 grpc::Status GenerationClient::Create(const ClientOptions& options,
                                       std::unique_ptr<GenerationClient>* client) {
   const bool tls = !options.ca_file.empty() || !options.cert_file.empty();
+  if (options.cert_file.empty() != options.key_file.empty()) {
+    return {grpc::StatusCode::INVALID_ARGUMENT, "give --cert and --key together"};
+  }
   if (!options.token_file.empty() && !tls) {
     return {grpc::StatusCode::INVALID_ARGUMENT, "a token is only sent over TLS: give --ca too"};
   }

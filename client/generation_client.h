@@ -14,8 +14,8 @@ namespace keyhole {
 
 struct ClientOptions {
   std::string target = "127.0.0.1:8480";  // host:port, or any gRPC name such as dns:///keyhole:8480
-  std::string ca_file;                    // PEM; set: TLS with this root
-  std::string cert_file;                  // PEM pair; set: mutual TLS
+  std::string ca_file;                    // PEM; set: TLS with this root, not the system's
+  std::string cert_file;                  // PEM pair, both or neither; set: mutual TLS
   std::string key_file;
   std::string token_file;  // sent as a bearer token; needs TLS
 };
@@ -45,8 +45,8 @@ class GenerationClient {
   template <typename Response>
   using EventCallback = absl::FunctionRef<void(const Response&)>;
 
-  // Errors: INVALID_ARGUMENT for unreadable certificate files or a token without TLS; connecting
-  // happens at the first call.
+  // Errors: INVALID_ARGUMENT for unreadable certificate files, a certificate without its key or the
+  // other way round, or a token without TLS; connecting happens at the first call.
   static grpc::Status Create(const ClientOptions& options,
                              std::unique_ptr<GenerationClient>* client);
 

@@ -2,7 +2,6 @@
 #include <memory>
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/generation_flags.h"
 #include "client/cli/printer.h"
@@ -18,15 +17,6 @@ struct AnswerFlags {
   std::string system;    // chat only
   bool quiet = false;
 };
-
-// The question, after the document that it is about.
-absl::StatusOr<std::string> ReadQuestion(const AnswerFlags& flags) {
-  auto question = ReadPrompt(flags.prompt);
-  if (!question.ok() || flags.document.empty()) return question;
-  auto document = ReadTextFile(flags.document);
-  if (!document.ok()) return document;
-  return absl::StrCat(*document, "\n\n", *question);
-}
 
 }  // namespace
 
@@ -57,13 +47,14 @@ Command AddChatCommand(CLI::App* app) {
   app->add_option("message,--message", flags->prompt.text, "what the user says");
   app->add_option(
       "-f,--message-file", flags->prompt.file, "read it from a file; - is standard input");
-  app->add_option(
-      "-d,--document", flags->document, "a text file that the message is about; goes before it");
+  app->add_option("-d,--document",
+                  flags->document,
+                  "a text file that the message is about, goes before it; - is standard input");
   app->add_option("--system", flags->system, "a system message");
   app->add_flag("-q,--quiet", flags->quiet, "the answer alone");
   flags->generation.AddTo(app);
   return [flags](const Session& session) -> int {
-    auto text = ReadQuestion(*flags);
+    auto text = ReadQuestion(flags->prompt, flags->document);
     if (!text.ok()) return ReportUsage(text.status());
     v1::ChatRequest request;
     if (!flags->system.empty()) {

@@ -19,8 +19,9 @@ void AddGlobalOptions(CLI::App* app, GlobalOptions* options) {
   app->add_option("-s,--server", options->client.target, "address of the server")
       ->capture_default_str();
   app->add_option("--ca", options->client.ca_file, "PEM file of the root certificate: use TLS");
-  app->add_option("--cert", options->client.cert_file, "PEM file of the client's certificate");
-  app->add_option("--key", options->client.key_file, "PEM file of its key");
+  app->add_option(
+      "--cert", options->client.cert_file, "PEM file of the client's certificate: use TLS");
+  app->add_option("--key", options->client.key_file, "PEM file of its key, which --cert needs");
   app->add_option("--token-file", options->client.token_file, "file with a bearer token");
   app->add_option("--timeout", options->timeout_seconds, "deadline of the call, in seconds");
   app->add_flag("--json", options->json, "print JSON, one object a line");

@@ -98,11 +98,13 @@ int AnswerPrinter::Finish(const grpc::Status& status) {
 }
 
 int ReportFailure(const grpc::Status& status) {
-  if (status.error_code() == grpc::StatusCode::CANCELLED) {
+  const CallError error = DescribeError(status);
+  // With another reason it was not this side that cancelled.
+  if (error.code == grpc::StatusCode::CANCELLED &&
+      (error.reason.empty() || error.reason == "CANCELLED")) {
     fmt::print(stderr, "keyhole: cancelled\n");
     return kInterrupted;
   }
-  const CallError error = DescribeError(status);
   // Without a reason it is not the server that speaks, but the connection.
   const bool no_connection = error.code == grpc::StatusCode::UNAVAILABLE && error.reason.empty();
   fmt::print(stderr,

@@ -51,4 +51,17 @@ absl::StatusOr<std::string> ReadPrompt(const PromptInput& input) {
   return ReadTextFile("-");
 }
 
+absl::StatusOr<std::string> ReadQuestion(const PromptInput& question, const std::string& document) {
+  if (document.empty()) return ReadPrompt(question);
+  if (document == "-" && question.text.empty() && (question.file.empty() || question.file == "-")) {
+    return absl::InvalidArgumentError(
+        "standard input is the document: give the message as an argument or a file");
+  }
+  auto asked = ReadPrompt(question);
+  if (!asked.ok()) return asked;
+  auto about = ReadTextFile(document);
+  if (!about.ok()) return about;
+  return absl::StrCat(*about, "\n\n", *asked);
+}
+
 }  // namespace keyhole::cli

@@ -17,6 +17,10 @@ struct PromptInput {
 // not UTF-8.
 absl::StatusOr<std::string> ReadPrompt(const PromptInput& input);
 
+// The same after the document that it is about, a file or "-", if there is one.
+// Errors: as above; INVALID_ARGUMENT also where both would come from standard input.
+absl::StatusOr<std::string> ReadQuestion(const PromptInput& question, const std::string& document);
+
 // Errors: INVALID_ARGUMENT as above.
 absl::StatusOr<std::string> ReadTextFile(const std::string& path);
 

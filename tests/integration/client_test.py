@@ -86,6 +86,8 @@ class ClientTest(unittest.TestCase):
             (2, ("generate", "--prompt-file", "/"), {}),
             (2, ("generate", "a", "--prompt-file", "b"), {}),
             (2, ("--token-file", "t", "generate", "a"), {}),
+            (2, ("--key", "k", "generate", "a"), {}),
+            (2, ("chat", "-d", "-"), {"text": "a document"}),
             (2, ("--server", "", "generate", "a"), {}),
             (3, ("generate", "a"), {"address": NOBODY}),
             (4, ("generate", "a", "--temperature", "9"), {}),
