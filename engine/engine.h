@@ -39,8 +39,8 @@ struct ModelInfo {
 };
 
 // Owns the model, the KV pages and the engine's threads (engine, executor, text workers).
-// Thread: every method may be called from any thread and none of them waits, save Create, WaitIdle
-// and the destructor.
+// Thread: every method may be called from any thread. None of them waits, save Create, WaitIdle,
+// Close and the destructor; TokenizePrompt takes time linear in the prompt.
 class Engine {
  public:
   // Loads the model, with the other ranks where it is tensor-parallel (worker.h). Errors:

@@ -15,8 +15,8 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
 
-  // What the first signal does; at once, if it came already. The second ends the process with 128 +
-  // its number, and so does the first while there is nothing to do.
+  // What the first signal from now on does. The second ends the process with 128 + its number, and
+  // so does one that comes while there is nothing to do.
   void OnFirst(absl::AnyInvocable<void()> action);
 
  private:

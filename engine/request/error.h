@@ -38,8 +38,8 @@ struct ErrorDetail {
   std::vector<std::pair<std::string, std::string>> metadata = {};  // all that varies in the message
 };
 
-// A status with `detail` attached. The message is a fixed text: no path, no prompt, no exception
-// text.
+// A status with `detail` attached. The message is a fixed text in which at most numbers vary: no
+// path, no prompt, no exception text.
 absl::Status MakeError(absl::StatusCode code, std::string_view message, ErrorDetail detail);
 
 // The detail of a status made by MakeError; reason kInternal for any other failed status.
