@@ -24,7 +24,7 @@ COPY tests/CMakeLists.txt tests/CMakeLists.txt
 COPY deploy/image deploy/image
 RUN --mount=type=cache,target=/ccache \
     cmake --preset "${PRESET}" -B /build -DKEYHOLE_TESTS=OFF -DKEYHOLE_BENCH=OFF -DKEYHOLE_DEPS_DIR=/opt/keyhole/deps \
-    && cmake --build /build --target keyhole-server keyhole \
+    && cmake --build /build --target keyhole-server keyhole keyhole-calibrate \
     && deploy/image/collect.sh /build /rootfs
 
 FROM build AS test

@@ -7,7 +7,7 @@ deps=$(sed -n 's/^KEYHOLE_DEPS_DIR:PATH=//p' "$build/CMakeCache.txt")
 docs=$rootfs/usr/share/doc/keyhole
 
 mkdir -p "$rootfs/usr/local/bin" "$docs"
-for program in server/keyhole-server client/keyhole; do
+for program in server/keyhole-server client/keyhole engine/calibration/keyhole-calibrate; do
   needs=$(ldd "$build/$program")
   case $needs in
     *'not found'*)

@@ -13,6 +13,8 @@ REPO = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(sys.executable).parent
 DOCKERFILE = (REPO / "Dockerfile").read_text()
 DEPENDENCIES = REPO / "deploy/dependencies"
+# Of the image, by their places in the build folder.
+PROGRAMS = ("server/keyhole-server", "client/keyhole", "engine/calibration/keyhole-calibrate")
 
 
 def instructions():
@@ -59,6 +61,13 @@ class Image(unittest.TestCase):
         for script in scripts:
             self.assertTrue(os.access(REPO / script, os.X_OK), script)
 
+    def test_all_programs_are_built_and_tried(self):
+        names = [pathlib.Path(program).name for program in PROGRAMS]
+        (targets,) = re.findall(r"--target ((?:keyhole[\w-]*\s+)+)", DOCKERFILE)
+        self.assertEqual(targets.split(), names)
+        (tried,) = re.findall(r"for program in (.*); do", (REPO / "deploy/image/install_runtime.sh").read_text())
+        self.assertEqual(tried.split(), names)
+
     def test_stages(self):
         stages = [rest.split(" AS ")[1] for _, keyword, rest in instructions() if keyword == "FROM"]
         self.assertEqual(stages, ["deps", "build", "test", "runtime"])
@@ -97,13 +106,13 @@ class Image(unittest.TestCase):
 
 
 class Collect(unittest.TestCase):
-    """collect.sh on two small programs that stand for the real ones."""
+    """collect.sh on small programs that stand for the real ones."""
 
     def test_takes_the_libraries_of_the_wheels_and_no_others(self):
         with tempfile.TemporaryDirectory() as scratch:
             root = pathlib.Path(scratch)
             library = root / "deps/torch/lib/libpart.so"
-            for folder in ("deps/torch/lib", "deps/torch/licenses", "deps/nvidia/licenses", "build/server", "build/client"):
+            for folder in ("deps/torch/lib", "deps/torch/licenses", "deps/nvidia/licenses", "build"):
                 (root / folder).mkdir(parents=True)
             (root / "deps/torch/licenses/torch-LICENSE").write_text("terms")
             (root / "build/CMakeCache.txt").write_text(f"KEYHOLE_DEPS_DIR:PATH={root}/deps\n")
@@ -111,7 +120,8 @@ class Collect(unittest.TestCase):
             subprocess.run(
                 [*compile_c, "-shared", "-fPIC", "-o", library], input="int Part(void) { return 0; }", text=True, check=True
             )
-            for program in ("server/keyhole-server", "client/keyhole"):
+            for program in PROGRAMS:
+                (root / "build" / program).parent.mkdir(parents=True, exist_ok=True)
                 subprocess.run(
                     [*compile_c, "-o", root / "build" / program, f"-L{library.parent}", "-lpart", f"-Wl,-rpath,{library.parent}"],
                     input="int Part(void); int main(void) { return Part(); }", text=True, check=True,
@@ -123,6 +133,7 @@ class Collect(unittest.TestCase):
                 sorted([
                     f"{library}"[1:],
                     "usr/local/bin/keyhole",
+                    "usr/local/bin/keyhole-calibrate",
                     "usr/local/bin/keyhole-server",
                     "usr/share/doc/keyhole/torch-licenses/torch-LICENSE",
                 ]),

@@ -1,6 +1,7 @@
 """Kubernetes manifests: rendered by kubectl, checked against the schemas, then against the rules that no schema knows."""
 
 import configparser
+import os
 import pathlib
 import re
 import subprocess
@@ -16,6 +17,15 @@ OVERLAYS = sorted(path.parent for path in REPO.glob("deploy/kubernetes/overlays/
 # Kinds without a schema in kubernetes-validate; checked by hand below.
 CUSTOM_KINDS = {"PodMonitor", "PrometheusRule"}
 DATA_SERVICE = "keyhole.v1.GenerationService"
+
+# Stands for keyhole-calibrate: writes its arguments to where the calibration belongs.
+CALIBRATE = """#!/bin/sh
+while [ $# -gt 1 ]; do
+  case $1 in --model) model=$2 ;; --out) out=$2 ;; --threads) threads=$2 ;; esac
+  shift 2
+done
+echo "$model $threads" >"$out"
+"""
 
 
 def render(overlay):
@@ -114,24 +124,68 @@ class Manifests(unittest.TestCase):
             context = pod["spec"]["securityContext"]
             self.assertEqual((str(context["runAsUser"]), str(context["runAsGroup"])), user)
 
-    def test_resources_are_guaranteed_and_hold_the_kv_memory(self):
+    def test_settings_are_flags_of_the_server(self):
+        flags = set(re.findall(r'"--([a-z-]+)"', (REPO / "server/flags.cc").read_text()))
+        for _, objects in self.each_pod():
+            self.assertLessEqual(set(self.config(objects)), flags)
+
+    def test_resources_are_guaranteed(self):
         for pod, objects in self.each_pod():
             (server,) = pod["spec"]["containers"]
             self.assertEqual(server["resources"]["requests"], server["resources"]["limits"])
             self.assertRegex(server["resources"]["limits"]["cpu"], r"^\d+$")
+            self.assertEqual(server["resources"]["limits"]["cpu"], self.config(objects)["threads"])
+            for container in pod["spec"]["initContainers"]:
+                self.assertEqual(container["resources"], server["resources"])
+
+    def test_memory_holds_the_kv_pages(self):
+        for pod, objects in self.each_pod():
+            (server,) = pod["spec"]["containers"]
             config = self.config(objects)
-            self.assertEqual(server["resources"]["limits"]["cpu"], config["threads"])
             # 2 GiB beside the KV pages for weights, activations and the process itself.
             self.assertGreaterEqual(
                 size_bytes(server["resources"]["limits"]["memory"]), size_bytes(config["kv-memory"]) + (2 << 30)
             )
 
-    def test_image_is_pinned(self):
+    def test_image_is_pinned_and_the_same_everywhere(self):
         for pod, _ in self.each_pod():
-            for container in pod["spec"]["containers"]:
-                self.assertRegex(container["image"], r"(:\d+\.\d+\.\d+|@sha256:[0-9a-f]{64})$")
+            (server,) = pod["spec"]["containers"]
+            self.assertRegex(server["image"], r"(:\d+\.\d+\.\d+|@sha256:[0-9a-f]{64})$")
+            for container in pod["spec"]["initContainers"]:
+                self.assertEqual(container["image"], server["image"])
 
-    def test_volumes_are_read_only_and_used(self):
+    def calibrate(self, pod, root):
+        """Runs what comes before the server with `root` as the container's root; its output."""
+        (calibration,) = pod["spec"]["initContainers"]
+        *shell, script = calibration["command"]
+        for mount in calibration["volumeMounts"]:
+            script = re.sub(rf"(?<![\w.]){mount['mountPath']}(?=/)", f"{root}{mount['mountPath']}", script)
+        (cpus,) = calibration["env"]
+        self.assertEqual(cpus["valueFrom"], {"resourceFieldRef": {"resource": "limits.cpu"}})
+        environment = {"PATH": f"{root}/bin:{os.environ['PATH']}", cpus["name"]: calibration["resources"]["limits"]["cpu"]}
+        return subprocess.run([*shell, script], check=True, capture_output=True, text=True, env=environment).stdout
+
+    def test_the_calibration_is_there_before_the_server_starts(self):
+        for pod, objects in self.each_pod():
+            config = self.config(objects)
+            with tempfile.TemporaryDirectory() as scratch:
+                root = pathlib.Path(scratch)
+                for folder in ("bin", "models", "calibration"):
+                    (root / folder).mkdir()
+                (root / "bin/keyhole-calibrate").write_text(CALIBRATE)
+                (root / "bin/keyhole-calibrate").chmod(0o755)
+                found = root / config["calibration"][1:]
+                self.assertIn("for this pod", self.calibrate(pod, root))
+                self.assertEqual(found.read_text(), f"{root}{config['model']} {config['threads']}\n")
+                # Once for all restarts of the pod.
+                self.assertEqual(self.calibrate(pod, root), "")
+                # The one beside the model, where the server would look by itself, goes before it.
+                beside = root / config["model"].replace(".gguf", ".calibration.safetensors")[1:]
+                beside.write_text("stored")
+                self.assertEqual(self.calibrate(pod, root), "")
+                self.assertEqual(found.read_text(), "stored")
+
+    def test_volumes_are_used_and_written_by_nobody_but_the_calibration(self):
         for pod, _ in self.each_pod():
             (server,) = pod["spec"]["containers"]
             self.assertEqual(
@@ -139,6 +193,9 @@ class Manifests(unittest.TestCase):
             )
             for mount in server["volumeMounts"]:
                 self.assertIs(mount["readOnly"], True, mount["name"])
+            (calibration,) = pod["spec"]["initContainers"]
+            writable = [mount["name"] for mount in calibration["volumeMounts"] if not mount.get("readOnly")]
+            self.assertEqual(writable, ["calibration"])
             paths = [mount["mountPath"] for mount in server["volumeMounts"]]
             for _, objects in self.each("Deployment"):
                 self.assertTrue(any(self.config(objects)["model"].startswith(path + "/") for path in paths))
