@@ -17,6 +17,10 @@ OVERLAYS = sorted(path.parent for path in REPO.glob("deploy/kubernetes/overlays/
 # Kinds without a schema in kubernetes-validate; checked by hand below.
 CUSTOM_KINDS = {"PodMonitor", "PrometheusRule"}
 DATA_SERVICE = "keyhole.v1.GenerationService"
+# What the server takes beside KV pages and gRPC's messages: for each running request, and for weights, activations and the
+# process itself. Of small models; server.conf says the same.
+BYTES_OF_A_REQUEST = 64 << 20
+REMAINDER = 1 << 30
 
 # Stands for keyhole-calibrate: writes its arguments to where the calibration belongs.
 CALIBRATE = """#!/bin/sh
@@ -138,14 +142,13 @@ class Manifests(unittest.TestCase):
             for container in pod["spec"]["initContainers"]:
                 self.assertEqual(container["resources"], server["resources"])
 
-    def test_memory_holds_the_kv_pages(self):
+    def test_memory_holds_all_that_the_server_may_take(self):
         for pod, objects in self.each_pod():
             (server,) = pod["spec"]["containers"]
             config = self.config(objects)
-            # 2 GiB beside the KV pages for weights, activations and the process itself.
-            self.assertGreaterEqual(
-                size_bytes(server["resources"]["limits"]["memory"]), size_bytes(config["kv-memory"]) + (2 << 30)
-            )
+            taken = size_bytes(config["kv-memory"]) + size_bytes(config["transport-memory"])
+            taken += int(config["max-running"]) * BYTES_OF_A_REQUEST + REMAINDER
+            self.assertGreaterEqual(size_bytes(server["resources"]["limits"]["memory"]), taken)
 
     def test_image_is_pinned_and_the_same_everywhere(self):
         for pod, _ in self.each_pod():
