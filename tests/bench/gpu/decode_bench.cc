@@ -3,10 +3,11 @@
 //
 // Rows of the past are zeros and their digests random: every step selects other rows than the last
 // one, so that with residency `host` nearly all of them are fetched. Weights are those of one
-// layer, copied. `--check` runs a tiny model once, to see that it works; further arguments name the
-// residencies to run, or `capacity`.
+// layer, copied. A case that does not fit has a "problem" instead of times.
 #include <fmt/format.h>
 #include <unistd.h>
+
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -18,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "engine/device/device_copy.h"
 #include "engine/device/device_error.h"
 #include "engine/device/gpu.h"
@@ -37,6 +39,14 @@ T ValueOrThrow(absl::StatusOr<T> value) {
   return *std::move(value);
 }
 
+struct Options {
+  bool check = false;
+  std::int32_t rank = 0;        // 0: what a calibration makes by default
+  std::size_t host_memory = 0;  // 0: most of what is free
+  std::string kv;               // empty: every type
+  std::vector<std::string> what = {"host", "auto", "device", "capacity"};
+};
+
 struct Case {
   Residency residency = Residency::kHost;
   KvType kv = KvType::kBF16;
@@ -46,22 +56,27 @@ struct Case {
 
 class DecodeBench {
  public:
-  explicit DecodeBench(bool check)
-      : check_(check),
+  explicit DecodeBench(const Options& options)
+      : check_(options.check),
+        kv_(options.kv),
         gpu_(ValueOrThrow(OpenGpu(0))),
         stream_(ValueOrThrow(Stream::Create())),
         source_(ValueOrThrow(
-            OpenModel(check ? "synthetic:tiny" : "synthetic:llama-3-8b,layers=1", {}))),
+            OpenModel(check_ ? "synthetic:tiny" : "synthetic:llama-3-8b,layers=1", {}))),
         config_(source_->config()) {
-    config_.n_layers = check ? 2 : 32;
+    config_.n_layers = check_ ? 2 : 32;
     shard_ = ValueOrThrow(ShardModel(config_, {}));
     weights_.emplace(
         ValueOrThrow(cuda::DeviceWeights::Load(stream_, *source_, shard_, config_.n_layers)));
-    MakeMaps();
+    MakeMaps(options.rank);
+    ThrowIfFailed(stream_.Synchronize());
+    device_bytes_ = FreeBytes();
+    host_bytes_ = options.host_memory > 0 ? options.host_memory : FreeHostBytes();
   }
 
   void RunAll(Residency residency) {
     for (const KvType kv : {KvType::kBF16, KvType::kInt8}) {
+      if (!Wanted(kv)) continue;
       for (const std::int32_t context : Contexts()) {
         for (const std::int32_t batch : {1, 4, 16}) Run({residency, kv, context, batch});
       }
@@ -72,15 +87,18 @@ class DecodeBench {
   // alone.
   void Capacity() {
     for (const KvType kv : {KvType::kBF16, KvType::kInt8}) {
+      if (!Wanted(kv)) continue;
       const auto token = static_cast<double>(LayoutOf(kv).page_bytes()) / kPage;
       const auto codes =
           static_cast<double>(maps_.n_groups * maps_.rank) * static_cast<double>(config_.n_layers);
-      const double device = static_cast<double>(FreeBytes());
-      const double host = static_cast<double>(HostBytes());
+      const auto device = static_cast<double>(device_bytes_);
+      const auto host = static_cast<double>(host_bytes_);
       Print("capacity",
-            fmt::format("\"kv\": \"{}\", \"computed\": true, \"bytes_a_token\": {:.0f}, "
-                        "\"tokens_full_attention\": {:.0f}, \"tokens_selective\": {:.0f}",
+            fmt::format("\"kv\": \"{}\", \"rank\": {}, \"computed\": true, "
+                        "\"bytes_a_token\": {:.0f}, \"tokens_full_attention\": {:.0f}, "
+                        "\"tokens_selective\": {:.0f}",
                         KvTypeName(kv),
+                        maps_.rank,
                         token,
                         device / token,
                         std::min(host / token, device / codes)));
@@ -88,6 +106,8 @@ class DecodeBench {
   }
 
  private:
+  bool Wanted(KvType kv) const { return kv_.empty() || kv_ == KvTypeName(kv); }
+
   std::vector<std::int32_t> Contexts() const {
     if (check_) return {192, 320};
     return {8192, 32768, 131072, 262144, 524288, 1 << 20};
@@ -95,7 +115,7 @@ class DecodeBench {
 
   KvLayout LayoutOf(KvType kv) const { return KvLayoutOf(config_, kPage, kv); }
 
-  static std::size_t HostBytes() {
+  static std::size_t FreeHostBytes() {
     // Pinned memory cannot be all of it.
     return static_cast<std::size_t>(sysconf(_SC_AVPHYS_PAGES)) * sysconf(_SC_PAGESIZE) / 10 * 8;
   }
@@ -104,10 +124,10 @@ class DecodeBench {
     return free > kReserve ? free - kReserve : free;
   }
 
-  void MakeMaps() {
+  void MakeMaps(std::int32_t rank) {
     maps_.n_groups = static_cast<std::int32_t>(config_.n_kv_heads);
-    maps_.rank = check_ ? 8 : 16;
     maps_.in_dim = static_cast<std::int32_t>(config_.head_dim);
+    maps_.rank = rank > 0 ? rank : maps_.in_dim / 2;
     std::normal_distribution<float> normal;
     LayerDigestMaps layer;
     layer.key.resize(std::size_t(maps_.n_groups) * maps_.rank * maps_.in_dim);
@@ -141,7 +161,7 @@ class DecodeBench {
     const std::size_t digests =
         std::size_t(maps_.n_groups) * maps_.rank * kPage * config_.n_layers * settings.n_pages;
     const std::size_t all = layout.page_bytes() * settings.n_pages;
-    const std::size_t free = FreeBytes() > digests ? FreeBytes() - digests : 0;
+    const std::size_t free = device_bytes_ > digests ? device_bytes_ - digests : 0;
     const std::size_t held = PagesForTokens(sizes.initial + sizes.local, kPage) + 8;
     const std::size_t hot = 4 * layout.row_bytes() * config_.n_layers * sizes.selected;
     const std::size_t step =
@@ -150,22 +170,28 @@ class DecodeBench {
   }
 
   void Run(const Case& c) {
-    const std::size_t rows = LayoutOf(c.kv).page_bytes() * PagesOf(c) * c.batch;
-    if (!check_ && (rows > HostBytes() || std::int64_t{c.context} * c.batch > (1 << 20))) return;
+    if (std::int64_t{c.context} * c.batch > (1 << 20)) return;
     cuda::DeviceModelSettings settings = SettingsOf(c);
     settings.device_bytes = DeviceBytes(c, settings);
+    const std::string fields = fmt::format(
+        "\"residency\": \"{}\", \"kv\": \"{}\", \"rank\": {}, \"context\": {}, \"batch\": {}",
+        ResidencyName(c.residency),
+        KvTypeName(c.kv),
+        maps_.rank,
+        c.context,
+        c.batch);
+    const std::size_t rows = LayoutOf(c.kv).page_bytes() * settings.n_pages;
+    const bool spills = c.residency == Residency::kHost ||
+                        (c.residency == Residency::kAuto && settings.device_bytes < rows);
+    if (spills && rows > host_bytes_) {
+      PrintProblem(fields, fmt::format("{} bytes of rows, host memory for {}", rows, host_bytes_));
+      return;
+    }
     const RopeTable rope(config_, std::max(c.context + 64, 2 * settings.attention.sizes.local));
-    const std::string fields =
-        fmt::format("\"residency\": \"{}\", \"kv\": \"{}\", \"context\": {}, \"batch\": {}",
-                    ResidencyName(c.residency),
-                    KvTypeName(c.kv),
-                    c.context,
-                    c.batch);
     absl::StatusOr<std::unique_ptr<cuda::DeviceModel>> model =
         cuda::DeviceModel::Create(stream_, shard_, *weights_, &maps_, rope, settings);
     if (!model.ok()) {
-      Print("decode",
-            fields + fmt::format(", \"problem\": \"{}\"", std::string(model.status().message())));
+      PrintProblem(fields, std::string(model.status().message()));
       return;
     }
     FillPast(c, **model);
@@ -246,12 +272,17 @@ class DecodeBench {
                                maps_.n_groups * maps_.rank));
   }
 
+  void PrintProblem(const std::string& fields, std::string_view problem) const {
+    Print("decode", fmt::format("{}, \"problem\": \"{}\"", fields, problem));
+  }
+
   void Print(std::string_view name, const std::string& fields) const {
     fmt::print("{{\"bench\": \"{}\", \"gpu\": \"{}\", {}}}\n", name, gpu_.name, fields);
     std::fflush(stdout);
   }
 
   bool check_;
+  std::string kv_;
   GpuInfo gpu_;
   Stream stream_;
   std::unique_ptr<WeightSource> source_;
@@ -259,25 +290,40 @@ class DecodeBench {
   ModelShard shard_;
   std::optional<cuda::DeviceWeights> weights_;
   DigestMaps maps_;
+  // For rows; measured once, since the GPU counts as taken what earlier cases have given back.
+  std::size_t device_bytes_ = 0;
+  std::size_t host_bytes_ = 0;
   std::vector<PageId> pages_;
   std::mt19937 random_{1};
 };
 
+// Empty if it is well.
+std::string CheckRank(const std::string& text) {
+  int rank = 0;
+  if (absl::SimpleAtoi(text, &rank) && rank >= 0 && rank % 4 == 0) return "";
+  return fmt::format("{} is no multiple of 4", text);
+}
+
+void AddOptions(CLI::App* app, Options* options) {
+  app->add_option("what", options->what, "Residencies to run, or capacity")
+      ->check(CLI::IsMember({"host", "auto", "device", "capacity"}));
+  app->add_option("--kv", options->kv, "Rows of this type alone")
+      ->check(CLI::IsMember({"bf16", "int8"}));
+  app->add_option("--rank", options->rank, "Codes of a KV head and token (0: half of head_dim)")
+      ->check(CheckRank);
+  app->add_option("--host-memory", options->host_memory, "For rows, as 64GiB (0: most of the free)")
+      ->transform(CLI::AsSizeValue(false));
+  app->add_flag("--check", options->check, "A tiny model, to see that it works");
+}
+
 int Main(int argc, char** argv) {
-  bool check = false;
-  std::vector<std::string_view> wanted;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    if (argument == "--check") {
-      check = true;
-    } else {
-      wanted.push_back(argument);
-    }
-  }
-  if (wanted.empty()) wanted = {"host", "auto", "capacity"};
+  Options options;
+  CLI::App app("decode on a GPU against context length");
+  AddOptions(&app, &options);
+  CLI11_PARSE(app, argc, argv);
   try {
-    DecodeBench bench(check);
-    for (const std::string_view name : wanted) {
+    DecodeBench bench(options);
+    for (const std::string& name : options.what) {
       if (name == "capacity") {
         bench.Capacity();
       } else {

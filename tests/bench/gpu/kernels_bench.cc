@@ -28,6 +28,7 @@ constexpr std::int32_t kPage = 64;
 constexpr std::int32_t kHeads = 32;
 constexpr std::int32_t kKvHeads = 8;
 constexpr std::int32_t kDim = 128;
+constexpr std::int32_t kRank = kDim / 2;  // of a digest, as a calibration makes it by default
 constexpr KvLayout kLayout = {
     .n_layers = 1, .n_kv_heads = kKvHeads, .head_dim = kDim, .page_size = kPage};
 
@@ -55,7 +56,7 @@ class KernelsBench {
     const std::vector<std::int32_t> sizes =
         gpu_.check() ? std::vector{100, 5000} : std::vector{8192, 32768, 131072, 1 << 20};
     for (const std::int32_t n : sizes) {
-      for (const std::int32_t rank : {16, 32}) {
+      for (const std::int32_t rank : {16, 32, kRank}) {
         for (const std::int32_t probes : {1, 8}) Score(n, rank, probes);
       }
       Pool(n);
@@ -260,7 +261,7 @@ class KernelsBench {
   void Append(std::int32_t n_tokens) {
     if (!Wanted("append")) return;
     const DigestLayout layout = {
-        .n_slots = 1, .n_groups = kKvHeads, .rank = 16, .page_size = kPage};
+        .n_slots = 1, .n_groups = kKvHeads, .rank = kRank, .page_size = kPage};
     const cuda::DevicePageTable pages = Pages(n_tokens);
     const float* keys = gpu_.ToDevice(Normal(std::size_t(n_tokens) * kKvHeads * kDim));
     const cuda::AppendKvParams kv = {
@@ -274,7 +275,7 @@ class KernelsBench {
         .pages = pages,
         .n_tokens = n_tokens,
         .keys = keys};
-    const cuda::DigestMap map = {.map = gpu_.ToDevice(Normal(std::size_t(kKvHeads) * 16 * kDim)),
+    const cuda::DigestMap map = {.map = gpu_.ToDevice(Normal(std::size_t(kKvHeads) * kRank * kDim)),
                                  .in_dim = kDim};
     const Microseconds rows = gpu_.Time([&] { cuda::AppendKv(0, {&kv, 1}, gpu_.workspace()); });
     const Microseconds codes = gpu_.Time([&] {
