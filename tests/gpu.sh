@@ -2,6 +2,7 @@
 # Carries the GPU tests and benches to a machine with a GPU, CUDA 13.0 and little else, and runs them there.
 #
 #   tests/gpu.sh bundle [BUILD [TO]]    here: from a finished cuda-release build to a folder (build/gpu-bundle)
+#   tests/gpu.sh programs               here: what has to be built for that
 #   ./gpu.sh PIECE...                   there, in that folder; `./gpu.sh pieces` names them
 #
 # A piece takes less than ten minutes. Each result is one JSON object on a line of its own; the exit status is 1 if
@@ -10,9 +11,10 @@ set -euo pipefail
 
 PROGRAMS=(tests/gpu/gpu_ops_test tests/gpu/gpu_model_test tests/bench/gpu/gpu_kernels_bench tests/bench/gpu/gpu_decode_bench)
 PIECES=(tests model-tests rank-tests sanitizer-memory sanitizer-races sanitizer-model-memory sanitizer-model-races
-  bench-kernels bench-decode-host bench-decode-auto bench-full-attention bench-capacity)
-LIMIT_MIB=60
-SECONDS_A_PIECE=590
+  bench-kernels bench-decode-host bench-decode-auto bench-decode-device
+  bench-decode-host-int8 bench-decode-auto-int8 bench-decode-device-int8 bench-full-attention bench-capacity)
+LIMIT_BYTES=60000000
+SECONDS_A_PIECE=570 # and ten to end in, within ten minutes
 RANKS='DeviceRanksTest.*' # of the model's tests: processes of their own
 # Under the sanitizers a test takes up to a hundred times as long: all operators, without the million of scores.
 SANITIZED='-*TopKOfAMillion:*CausalAttention*'
@@ -20,50 +22,77 @@ SANITIZED='-*TopKOfAMillion:*CausalAttention*'
 SANITIZED_MODEL='AttentionGpuTest.*:LlamaGpuTest.ResidenciesAgreeBitForBit'
 
 bundle() {
-  local build=${1:-build/cuda-release} to=${2:-build/gpu-bundle} program library
+  local build=${1:-build/cuda-release} to=${2:-build/gpu-bundle} program libraries library name bytes
   rm -rf "$to"
   mkdir -p "$to/bin" "$to/lib"
   for program in "${PROGRAMS[@]}"; do
     [[ -x $build/$program ]] || { echo "$build/$program is missing: build the preset cuda-release" >&2; return 1; }
     strip -o "$to/bin/$(basename "$program")" "$build/$program"
   done
-  # What is neither of the system's core nor of CUDA.
-  ldd "$to"/bin/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u | while read -r library; do
-    case $(basename "$library") in
-      libc.so* | libm.so* | libdl.so* | librt.so* | libpthread.so* | libutil.so* | libcuda*.so* | ld-linux*) ;;
-      libtorch* | libc10* | libgomp* | libcupti*) ;;  # of the wheels there
-      *) strip -o "$to/lib/$(basename "$library")" "$library" ;;
+  mapfile -t libraries < <(ldd "$to"/bin/* | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u)
+  for library in "${libraries[@]}"; do
+    name=$(basename "$library")
+    case $name in
+      # The system's core, no older there than here: other programs load it as well.
+      libc.so* | libm.so* | libdl.so* | librt.so* | libpthread.so* | libutil.so* | ld-linux*) ;;
+      libstdc++.so* | libgcc_s.so*) ;;
+      libcuda*.so* | libtorch* | libc10* | libgomp* | libcupti*) ;; # of CUDA and of the wheels there
+      libgrpc* | libprotobuf*)
+        echo "$name belongs to the service: a test or a bench is linked with too much" >&2
+        return 1
+        ;;
+      *) strip -o "$to/lib/$name" "$library" ;;
     esac
   done
   cp "${BASH_SOURCE[0]}" "$to/gpu.sh"
   cp "$(dirname "${BASH_SOURCE[0]}")/bench/gpu/full_attention.py" "$to/"
-  local mib
-  mib=$(du -sm "$to" | cut -f1)
-  echo "$to: $mib MiB" >&2
-  ((mib <= LIMIT_MIB)) || { echo "more than $LIMIT_MIB MiB" >&2; return 1; }
+  bytes=$(du -sb "$to" | cut -f1)
+  echo "$to: $bytes bytes" >&2
+  ((bytes <= LIMIT_BYTES)) || { echo "more than $LIMIT_BYTES bytes" >&2; return 1; }
 }
 
-# Where the CUDA runtime may be: the toolkit, or the wheels beside PyTorch.
+# Where the CUDA runtime, LibTorch and the driver may be: the toolkit, the wheels beside PyTorch, a container's mount.
 library_path() {
   local wheels
-  wheels=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null || true)
+  wheels=$(python3 -c 'import importlib.util, pathlib
+print(pathlib.Path(importlib.util.find_spec("torch").origin).parents[1])' 2>/dev/null || true)
   wheels=${wheels:-/nonexistent}
-  echo "$HERE/lib:$wheels/torch/lib:/usr/local/cuda/lib64:$wheels/nvidia/cu13/lib:$wheels/nvidia/nccl/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+  printf '%s:' "$HERE/lib" "$wheels/torch/lib" /usr/local/cuda/lib64 "$wheels/nvidia/cu13/lib" "$wheels/nvidia/nccl/lib"
+  echo "${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/nvidia/lib64"
+}
+
+# limited SECONDS COMMAND...: with the libraries that our programs need.
+limited() { LD_LIBRARY_PATH=$LIBRARIES timeout -k 10 "$@"; }
+
+# Sets PROBLEM to why nothing can run, if so: a bench opens the GPU before it looks for a kernel of such a name.
+find_problem() {
+  local said
+  PROBLEM=
+  said=$(limited 60 bin/gpu_kernels_bench none 2>&1) ||
+    PROBLEM="the GPU cannot be used: $(tail -n 1 <<<"${said:-no answer}" | tr -cd '[:alnum:] .,:;/()_-')"
 }
 
 # result PIECE STATUS SECONDS [FIELDS]
 result() {
-  local outcome=passed
-  (($2 == 0)) || outcome=failed
-  printf '{"piece": "%s", "result": "%s", "status": %d, "seconds": %d%s}\n' "$1" "$outcome" "$2" "$3" "${4:+, $4}"
+  local outcome=passed problem=
+  if (($2 != 0)); then
+    outcome=failed
+    if (($3 >= SECONDS_A_PIECE)); then
+      problem="took longer than $SECONDS_A_PIECE s"
+    elif (($2 > 128)); then
+      problem="ended by signal $(($2 - 128))"
+    fi
+  fi
+  printf '{"piece": "%s", "result": "%s", "status": %d, "seconds": %d%s%s}\n' \
+    "$1" "$outcome" "$2" "$3" "${4:+, $4}" "${problem:+, \"problem\": \"$problem\"}"
 }
 
-# counts LOG: the numbers in GoogleTest's closing lines, as fields.
+# counts LOG: how many tests passed and failed, as fields. GoogleTest's brief form does not close with those that failed.
 counts() {
   local passed failed
   passed=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$1" | tail -1)
-  failed=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$1" | tail -1)
-  printf '"passed": %d, "failed": %d' "${passed:-0}" "${failed:-0}"
+  failed=$(grep -c '^\[  FAILED  \] .* ms)$' "$1" || true)
+  printf '"passed": %d, "failed": %d' "${passed:-0}" "$failed"
 }
 
 # gtest PIECE COMMAND...: everything it prints goes to stderr.
@@ -71,7 +100,7 @@ gtest() {
   local piece=$1 log status=0 begin=$SECONDS
   shift
   log=$(mktemp)
-  timeout "$SECONDS_A_PIECE" "$@" >"$log" 2>&1 || status=$?
+  limited "$SECONDS_A_PIECE" "$@" >"$log" 2>&1 || status=$?
   cat "$log" >&2
   grep -q '^\[  PASSED  \] [1-9]' "$log" || ((status != 0)) || status=1  # no test is no success
   result "$piece" "$status" $((SECONDS - begin)) "$(counts "$log")"
@@ -82,9 +111,8 @@ gtest() {
 # sanitizer PIECE PROGRAM FILTER TOOL...
 sanitizer() {
   local piece=$1 tested=$2 filter=$3 tool program
-  program=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
   shift 3
-  if [[ ! -x $program ]]; then
+  if ! program=$(command -v compute-sanitizer); then
     result "$piece" 127 0 '"problem": "no compute-sanitizer"'
     return 1
   fi
@@ -98,12 +126,17 @@ sanitizer() {
 bench() {
   local piece=$1 status=0 begin=$SECONDS
   shift
-  timeout "$SECONDS_A_PIECE" "$@" || status=$?
+  limited "$SECONDS_A_PIECE" "$@" || status=$?
   result "$piece" "$status" $((SECONDS - begin))
   return "$status"
 }
 
 run_piece() {
+  local decode=${1#bench-decode-}
+  if [[ -n $PROBLEM ]]; then
+    result "$1" 1 0 "\"problem\": \"$PROBLEM\""
+    return 1
+  fi
   case $1 in
     tests) gtest tests bin/gpu_ops_test ;;
     sanitizer-memory) sanitizer "$1" gpu_ops_test "$SANITIZED" memcheck ;;
@@ -113,25 +146,30 @@ run_piece() {
     model-tests) gtest model-tests bin/gpu_model_test --gtest_filter="-$RANKS" ;;
     rank-tests) gtest rank-tests bin/gpu_model_test --gtest_filter="$RANKS" ;;
     bench-kernels) bench "$1" bin/gpu_kernels_bench ;;
-    bench-decode-host) bench "$1" bin/gpu_decode_bench host ;;
-    bench-decode-auto) bench "$1" bin/gpu_decode_bench auto ;;
-    bench-full-attention) bench "$1" python3 full_attention.py ;;
+    bench-decode-*-int8) bench "$1" bin/gpu_decode_bench "${decode%-int8}" --kv int8 ;;
+    bench-decode-*) bench "$1" bin/gpu_decode_bench "$decode" --kv bf16 ;;
+    # PyTorch finds its own libraries.
+    bench-full-attention) bench "$1" env LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}" python3 full_attention.py ;;
     bench-capacity) bench "$1" bin/gpu_decode_bench capacity ;;
-    *) echo "unknown piece $1: one of ${PIECES[*]}" >&2; return 2 ;;
   esac
 }
 
 main() {
   case ${1:-} in
     bundle) shift; bundle "$@"; return ;;
+    programs) printf '%s\n' "${PROGRAMS[@]##*/}"; return ;;
     pieces) printf '%s\n' "${PIECES[@]}"; return ;;
-    '') sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; return 2 ;;
+    '') sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; return 2 ;;
   esac
+  local piece failed=0
+  for piece in "$@"; do
+    [[ " ${PIECES[*]} " == *" $piece "* ]] || { echo "unknown piece $piece: one of ${PIECES[*]}" >&2; return 2; }
+  done
   HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
   cd "$HERE"
-  LD_LIBRARY_PATH=$(library_path)
-  export LD_LIBRARY_PATH
-  local piece failed=0
+  LIBRARIES=$(library_path)
+  PATH=$PATH:/usr/local/cuda/bin:/usr/local/cuda/compute-sanitizer
+  find_problem
   for piece in "$@"; do run_piece "$piece" || failed=1; done
   return "$failed"
 }
