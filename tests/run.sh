@@ -5,7 +5,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../deploy/common.sh"
 cd "$REPO"
 
-STAGES=(setup format scripts proto rules deploy build unit tokenizer integration fuzz asan tsan)
+STAGES=(setup format scripts proto rules deploy build unit tokenizer integration fuzz cuda asan tsan)
 BUILD=build/cpu-release
 LOGS=build/test-logs
 HERE=
@@ -53,6 +53,23 @@ stage_integration() { python_tests tests/integration; }
 
 stage_fuzz() { tests/fuzz/run.sh --short; }
 
+# As far as a machine without a GPU can tell: what runs on one is built, fits into its bundle, and fails with a reason here.
+stage_cuda() {
+  local programs pieces said
+  if ! PATH=$PATH:/usr/local/cuda/bin nvcc --version 2>/dev/null | grep 'release 13\.' >/dev/null; then
+    echo "NOTE: nvcc of CUDA 13 is missing: tests and benches for a GPU were not built"
+    return
+  fi
+  mapfile -t programs < <(tests/gpu.sh programs)
+  mapfile -t pieces < <(tests/gpu.sh pieces)
+  configure cuda-release -DKEYHOLE_SERVICE=OFF
+  cmake --build build/cuda-release -j "$(build_jobs)" --target "${programs[@]}"
+  tests/gpu.sh bundle
+  said=$(CUDA_VISIBLE_DEVICES='' build/gpu-bundle/gpu.sh "${pieces[@]}" || true)
+  echo "$said"
+  (($(grep -c '"result": "failed".*"problem": "the GPU cannot be used' <<<"$said") == ${#pieces[@]}))
+}
+
 stage_asan() { sanitize cpu-asan "${ASAN_PROGRAMS[@]}"; }
 
 # A test asks for more memory than there is. Under ASan it would stay an error: no model file may cause it.
@@ -60,7 +77,8 @@ stage_tsan() { TSAN_OPTIONS=allocator_may_return_null=1 sanitize cpu-tsan "${TSA
 
 python_tests() { "$CACHE/venv/bin/python" -m unittest discover --verbose -s "$1" -p '*_test.py'; }
 
-configure() { cmake --preset "$1" -DKEYHOLE_DEPS_DIR="$CACHE/deps"; }
+# configure PRESET OPTION...
+configure() { cmake --preset "$1" -DKEYHOLE_DEPS_DIR="$CACHE/deps" "${@:2}"; }
 
 # sanitize PRESET PROGRAM...: builds these test programs and runs their tests.
 sanitize() {
