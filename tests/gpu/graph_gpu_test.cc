@@ -24,7 +24,7 @@ class GraphGpuTest : public GpuTest {
   std::vector<float> Values(const float* x) { return FromDevice(x, 3); }
 
   void SetUp() override {
-    GpuTest::SetUp();
+    ASSERT_NO_FATAL_FAILURE(GpuTest::SetUp());
     x_ = ToDevice(std::vector<float>{1, 2, 3});
     y_ = ToDevice(std::vector<float>{10, 20, 30});
   }
