@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <limits>
-#include <vector>
 
+#include "absl/container/fixed_array.h"
 #include "engine/ops/cpu/selection_dispatch.h"
 #include "engine/ops/op_check.h"
 
@@ -12,25 +12,25 @@ namespace {
 
 constexpr std::int64_t kTile = 4096;       // with its neighbours it stays in the nearest cache
 constexpr std::int64_t kTilesPerTask = 4;  // a few microseconds
+constexpr std::int64_t kUsualReach = 64;   // for which a tile needs no memory but the stack
 
 // out[begin, end): maxima over windows of 1, 2, 4 ... values, then two that overlap.
 void PoolTile(const SelectionKernels& kernels,
               std::span<const float> in,
               std::int64_t eps,
               std::int64_t begin,
-              std::vector<float>& values,
               std::span<float> out) {
   const auto size = static_cast<std::int64_t>(in.size());
   const std::int64_t first = std::max<std::int64_t>(begin - eps, 0);
   const std::int64_t end = begin + static_cast<std::int64_t>(out.size());
   const std::int64_t last = std::min(end + eps, size);
-  values.resize(end - begin + 2 * eps);
+  absl::FixedArray<float, kTile + 2 * kUsualReach> values(end - begin + 2 * eps);
   const auto inside = values.begin() + (first - (begin - eps));
   constexpr float kLowest = -std::numeric_limits<float>::infinity();
   std::fill(values.begin(), inside, kLowest);
   std::fill(std::copy(in.begin() + first, in.begin() + last, inside), values.end(), kLowest);
   const std::int64_t window = 2 * eps + 1;
-  auto n = static_cast<std::int64_t>(values.size());
+  auto n = std::ssize(values);
   std::int64_t width = 1;
   for (; 2 * width <= window; width *= 2) {
     n -= width;
@@ -75,10 +75,9 @@ void MaxPool(Device& device, std::span<const float> in, std::int32_t eps, std::s
   const std::int64_t per_task = tile * kTilesPerTask;
   const SelectionKernels kernels = SelectionKernelsFor(device.cpu_level());
   device.pool().ParallelFor((size + per_task - 1) / per_task, [&](std::int64_t task) {
-    std::vector<float> values;
     const std::int64_t end = std::min((task + 1) * per_task, size);
     for (std::int64_t begin = task * per_task; begin < end; begin += tile) {
-      PoolTile(kernels, in, reach, begin, values, out.subspan(begin, std::min(tile, end - begin)));
+      PoolTile(kernels, in, reach, begin, out.subspan(begin, std::min(tile, end - begin)));
     }
   });
 }

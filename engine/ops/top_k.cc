@@ -92,7 +92,8 @@ class Selector {
   float Bound() {
     const std::int64_t width = size_ / folds_;
     std::vector<float>& tops = workspace_.tops;
-    tops.assign(scores_.begin(), scores_.begin() + width);
+    tops.resize(width);  // assign would take new memory for each score more
+    std::copy_n(scores_.begin(), width, tops.begin());
     const std::int64_t part = kTaskScores / folds_;
     device_.pool().ParallelFor((width + part - 1) / part, [&](std::int64_t task) {
       const std::int64_t begin = task * part;
