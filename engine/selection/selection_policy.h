@@ -69,8 +69,8 @@ class SelectionPolicy {
   // Errors: INTERNAL, which fails this sequence; there is no silent switch to another policy.
   virtual absl::StatusOr<Selection> Select(Device& device, const SelectionContext& context) = 0;
 
-  // The same for several sequences of a step in one layer; `out` is parallel to them. Where it holds
-  // earlier selections, their memory may be used again.
+  // The same for several sequences of a step in one layer; `out` is parallel to them. Where it
+  // holds earlier selections, their memory may be used again.
   virtual void SelectEach(Device& device,
                           std::span<const SelectionContext> contexts,
                           std::span<absl::StatusOr<Selection>> out) {
