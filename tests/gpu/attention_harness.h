@@ -25,6 +25,7 @@ namespace keyhole {
 
 struct DeviceAttentionCase {
   KvType type = KvType::kF32;
+  std::int32_t n_kv_heads = 2;
   std::int32_t group = 2;
   std::int32_t head_dim = 16;
   PositionMode positions = PositionMode::kRectified;
@@ -46,7 +47,6 @@ struct RunningSequence {
 class DeviceAttentionTest : public GpuTest {
  protected:
   static constexpr std::int32_t kLayers = 3;  // the second selects nothing
-  static constexpr std::int32_t kKvHeads = 2;
   static constexpr std::int32_t kPage = 16;
   static constexpr std::int32_t kPages = 64;
   static constexpr std::int32_t kPositions = 512;
@@ -68,7 +68,7 @@ class DeviceAttentionTest : public GpuTest {
     settings_.distances.recall.local = 30;
     settings_.distances.recall.budget = 20;
     layout_ = {.n_layers = kLayers,
-               .n_kv_heads = kKvHeads,
+               .n_kv_heads = c.n_kv_heads,
                .head_dim = c.head_dim,
                .page_size = kPage,
                .type = c.type};
@@ -178,8 +178,8 @@ class DeviceAttentionTest : public GpuTest {
         return t;
       };
       const at::Tensor q = tensor(all[layer][0], n_heads());
-      const at::Tensor k = tensor(all[layer][1], kKvHeads);
-      const at::Tensor v = tensor(all[layer][2], kKvHeads);
+      const at::Tensor k = tensor(all[layer][1], case_.n_kv_heads);
+      const at::Tensor v = tensor(all[layer][2], case_.n_kv_heads);
       at::Tensor o = at::empty({n, q_size()}, q.options());
       reference_->Run(cpu_, layer, input, {&q, &k, &v, &o}, result);
       out.insert(out.end(), o.const_data_ptr<float>(), o.const_data_ptr<float>() + n * q_size());
@@ -191,7 +191,7 @@ class DeviceAttentionTest : public GpuTest {
     for (const auto& [sequence, q_len] : work) sequence->past += q_len;
   }
 
-  std::int32_t n_heads() const { return kKvHeads * case_.group; }
+  std::int32_t n_heads() const { return case_.n_kv_heads * case_.group; }
   std::int32_t q_size() const { return n_heads() * case_.head_dim; }
   cuda::DeviceAttention& attention() { return *attention_; }
   ResidentKv& kv() { return *kv_; }
@@ -235,8 +235,8 @@ class DeviceAttentionTest : public GpuTest {
     const bool concatenated = case_.policy == "esa-paper";
     maps_ = std::make_shared<DigestMaps>();
     maps_->form = concatenated ? DigestForm::kConcatenated : DigestForm::kPerKvHead;
-    maps_->n_groups = concatenated ? 1 : kKvHeads;
-    maps_->in_dim = kKvHeads * case_.head_dim / maps_->n_groups;
+    maps_->n_groups = concatenated ? 1 : case_.n_kv_heads;
+    maps_->in_dim = case_.n_kv_heads * case_.head_dim / maps_->n_groups;
     maps_->rank = maps_->in_dim / 2;
     LayerDigestMaps layer;
     layer.key.assign(std::size_t(maps_->n_groups) * maps_->rank * maps_->in_dim, 0);
@@ -255,11 +255,11 @@ class DeviceAttentionTest : public GpuTest {
     ModelConfig config;
     config.n_layers = kLayers;
     config.n_heads = n_heads();
-    config.n_kv_heads = kKvHeads;
+    config.n_kv_heads = case_.n_kv_heads;
     config.head_dim = case_.head_dim;
     config.trained_length = kPositions;
     PolicyParts parts = {.n_heads = n_heads(),
-                         .n_kv_heads = kKvHeads,
+                         .n_kv_heads = case_.n_kv_heads,
                          .head_dim = case_.head_dim,
                          .positions = case_.positions,
                          .rope = rope_,
@@ -308,7 +308,7 @@ class DeviceAttentionTest : public GpuTest {
     auto* digests = Take<std::uint8_t>(digest_layout_.page_bytes() * kPages);
     attention_.emplace(cuda::DeviceAttentionShape{.n_heads = n_heads(),
                                                   .all_heads = n_heads(),
-                                                  .all_kv_heads = kKvHeads,
+                                                  .all_kv_heads = case_.n_kv_heads,
                                                   .n_pages = kPages,
                                                   .n_sequences = 3,
                                                   .settings = settings_,

@@ -16,6 +16,12 @@ namespace {
 constexpr std::int32_t kPage = 16;
 constexpr std::int32_t kPages = 12;
 
+constexpr KvLayout kLayouts[] = {
+    {.n_layers = 2, .n_kv_heads = 2, .head_dim = 64, .page_size = kPage},
+    // The default model's: 408 bytes a row, no multiple of 16.
+    {.n_layers = 2, .n_kv_heads = 3, .head_dim = 64, .page_size = kPage, .type = KvType::kInt8},
+};
+
 class ResidencyGpuTest : public GpuTest {
  protected:
   // Appends a page after a page, holding none of the earlier ones.
@@ -45,13 +51,18 @@ class ResidencyGpuTest : public GpuTest {
     }
   }
 
-  KvLayout layout_ = {.n_layers = 2, .n_kv_heads = 2, .head_dim = 64, .page_size = kPage};
+  void ExpectRowsOfTheCpu(const KvLayout& layout);
+
+  KvLayout layout_;
   std::vector<std::vector<float>> keys_;
   std::vector<std::vector<float>> values_;
   std::mt19937 random_{31};
 };
 
-TEST_F(ResidencyGpuTest, RowsAreTheCpusWhereverTheyAre) {
+void ResidencyGpuTest::ExpectRowsOfTheCpu(const KvLayout& layout) {
+  layout_ = layout;
+  keys_.clear();
+  values_.clear();
   const std::vector<PageId> pages = {3, 7, 0, 11, 5, 1, 9, 4};
   const auto n_rows = static_cast<std::int32_t>(pages.size()) * kPage;
   const std::unique_ptr<HostStore> expected = HostStore::Create(layout_, kPages).value();
@@ -96,6 +107,14 @@ TEST_F(ResidencyGpuTest, RowsAreTheCpusWhereverTheyAre) {
       ASSERT_TRUE(kv->Settle().ok());
     }
     EXPECT_EQ(kv->fetch_stats().n_fetched > 0, !all);
+  }
+}
+
+TEST_F(ResidencyGpuTest, RowsAreTheCpusWhereverTheyAre) {
+  for (const KvLayout& layout : kLayouts) {
+    SCOPED_TRACE(testing::Message() << layout.row_bytes() << " bytes a row");
+    ExpectRowsOfTheCpu(layout);
+    if (HasFatalFailure()) return;
   }
 }
 

@@ -28,7 +28,8 @@ void GatherRows(std::int32_t layer,
                          .layer = layer,
                          .row_bytes = static_cast<std::int32_t>(layout.row_bytes()),
                          .max_blocks = std::max(1, kBlocks / n)};
-  CheckOp(args.row_bytes > 0 && args.row_bytes % 16 == 0, kOp, "rows are not whole pieces");
+  CheckOp(
+      args.row_bytes > 0 && args.row_bytes % kGatherPiece == 0, kOp, "rows are not whole pieces");
   std::vector<GatherSequence> table;
   for (const GatherRowsParams& params : sequences) {
     CheckStore(kOp, params.store, layout, layer);
@@ -47,7 +48,9 @@ void GatherRows(std::int32_t layer,
 
 void GatherNumberedRows(const NumberedRowsParams& params, Workspace& workspace) {
   if (params.n == 0) return;
-  CheckOp(params.row_bytes > 0 && params.row_bytes % 16 == 0, kOp, "rows are not whole pieces");
+  CheckOp(params.row_bytes > 0 && params.row_bytes % kGatherPiece == 0,
+          kOp,
+          "rows are not whole pieces");
   CheckOp(params.from != nullptr && params.to != nullptr && params.rows != nullptr &&
               params.targets != nullptr && params.n > 0,
           kOp,

@@ -18,7 +18,7 @@ struct GatherRowsParams {
   std::byte* to = nullptr;  // rows of layout.row_bytes(), one after another, device
 };
 
-// Copies bytes. REQUIRES: one layout; a row is a multiple of 16 bytes. Throws std::logic_error
+// Copies bytes. REQUIRES: one layout; a row is a multiple of 8 bytes. Throws std::logic_error
 // otherwise, DeviceError.
 void GatherRows(std::int32_t layer,
                 std::span<const GatherRowsParams> sequences,
@@ -28,7 +28,7 @@ void GatherRows(std::int32_t layer,
 struct NumberedRowsParams {
   const std::byte* from = nullptr;        // row 0, in pinned host memory
   std::byte* to = nullptr;                // row 0 of where they go, device
-  std::size_t row_bytes = 0;              // a multiple of 16
+  std::size_t row_bytes = 0;              // a multiple of 8
   const std::int32_t* rows = nullptr;     // [n], device
   const std::int32_t* targets = nullptr;  // [n], device: row rows[i] goes to row targets[i]
   std::int32_t n = 0;

@@ -50,7 +50,8 @@ FetchRowsArgs PlanFetchRows(const HotRowTables& tables,
                   .to = path.numbers + n_at_once,
                   .n_moves = &gather->n};
   if (tables.n_hot_rows == 0) return args;
-  CheckOp(path.from != nullptr && path.row_bytes % 16 == 0, kOp, "rows are not whole pieces");
+  CheckOp(
+      path.from != nullptr && path.row_bytes % kGatherPiece == 0, kOp, "rows are not whole pieces");
   args.gather = {.sequences = gather,
                  .n_sequences = 1,
                  .max_rows = n_at_once,

@@ -23,7 +23,7 @@ struct ResolveRowsParams {
 struct FetchPath {
   const std::byte* from = nullptr;  // row 0 of the host's pages, pinned
   std::byte* to = nullptr;          // place 0 of the arena
-  std::size_t row_bytes = 0;        // a multiple of 16
+  std::size_t row_bytes = 0;        // a multiple of 8
   std::int32_t* numbers = nullptr;  // [2 * n], device: scratch, n the rows of all sequences
 };
 

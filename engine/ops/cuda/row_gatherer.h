@@ -10,7 +10,7 @@
 namespace keyhole::cuda {
 
 // One launch for all rows of a call, however they are scattered. REQUIRES: the host's pages are
-// pinned, a row is a multiple of 16 bytes, calls name the stream of the constructor.
+// pinned, a row is a multiple of 8 bytes, calls name the stream of the constructor.
 // Owner: the model executor. Thread: executor only.
 class RowGatherer final : public RowCopier {
  public:

@@ -9,6 +9,8 @@
 
 namespace keyhole::cuda {
 
+constexpr std::int32_t kGatherPiece = 8;  // bytes that rows are made of
+
 struct GatherSequence {
   RowPlace from;                        // pinned host memory, which the device reads directly
   const std::int32_t* pages = nullptr;  // page table of the sequence
@@ -23,7 +25,7 @@ struct GatherRowsArgs {
   std::int32_t n_sequences = 0;
   std::int32_t max_rows = 0;
   std::int32_t layer = 0;
-  std::int32_t row_bytes = 0;   // a multiple of 16
+  std::int32_t row_bytes = 0;   // a multiple of kGatherPiece
   std::int32_t max_blocks = 0;  // of a sequence: enough to fill the bus, no more
 
   bool operator==(const GatherRowsArgs&) const = default;

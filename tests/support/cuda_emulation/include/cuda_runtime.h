@@ -25,6 +25,9 @@ struct dim3 {
       : x(x_in), y(y_in), z(z_in) {}
   unsigned x, y, z;
 };
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };

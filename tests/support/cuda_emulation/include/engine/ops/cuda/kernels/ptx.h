@@ -74,5 +74,6 @@ void WaitForCopies() {
 }
 
 inline uint4 LoadOnce16(const void* from) { return *static_cast<const uint4*>(from); }
+inline uint2 LoadOnce8(const void* from) { return *static_cast<const uint2*>(from); }
 
 }  // namespace keyhole::cuda
