@@ -1,6 +1,7 @@
 // The whole forward pass on the accelerator against the CPU's, on tiny models.
 #include <cmath>
 #include <memory>
+#include <stdexcept>
 #include <vector>
 
 #include "engine/model/cuda/device_model.h"
@@ -78,8 +79,8 @@ class LlamaGpuTest : public GpuTest {
     return static_cast<TokenId>((id * 131 + at * at * 7 + at) % 500);
   }
 
-  // Appends `counts[i]` tokens to sequence i; logits of each sequence's last one.
-  cuda::DeviceOutputs Step(std::vector<Sequence>& sequences, const std::vector<int>& counts) {
+  // Appends `counts[i]` tokens to sequence i.
+  static ModelInput InputOf(std::vector<Sequence>& sequences, const std::vector<int>& counts) {
     ModelInput input;
     for (std::size_t i = 0; i < sequences.size(); ++i) {
       if (counts[i] == 0) continue;
@@ -99,10 +100,18 @@ class LlamaGpuTest : public GpuTest {
       }
       input.sequences.push_back(slice);
     }
+    return input;
+  }
+
+  absl::StatusOr<cuda::DeviceOutputs> Forward(const ModelInput& input) {
     StepResult result;
     result.sequences.resize(input.sequences.size());
-    absl::StatusOr<cuda::DeviceOutputs> outputs =
-        model_->llama().Forward(input, cuda::DeviceLlama::Want::kLogits, result);
+    return model_->llama().Forward(input, cuda::DeviceLlama::Want::kLogits, result);
+  }
+
+  // Logits of each sequence's last token.
+  cuda::DeviceOutputs Step(std::vector<Sequence>& sequences, const std::vector<int>& counts) {
+    const absl::StatusOr<cuda::DeviceOutputs> outputs = Forward(InputOf(sequences, counts));
     EXPECT_TRUE(outputs.ok()) << outputs.status();
     return outputs.ok() ? *outputs : cuda::DeviceOutputs{};
   }
@@ -209,6 +218,25 @@ TEST_F(LlamaGpuTest, ResidenciesAgreeBitForBit) {
     if (HasFatalFailure()) return;
     ASSERT_TRUE(model_->kv().plan().spills);
     EXPECT_TRUE(RunAll() == expected) << ResidencyName(residency);
+  }
+}
+
+TEST_F(LlamaGpuTest, AStepThatMeetsADefectHoldsNothingAndMayBeRunAgain) {
+  Make("tiny", Residency::kHost);
+  const std::vector<std::vector<float>> expected = RunAll();
+  Make("tiny", Residency::kHost);
+  std::vector<Sequence> sequences = {MakeSequence(1, 142, 160), MakeSequence(2, 133, 150)};
+  for (std::size_t i = 0; i < Steps().size(); ++i) {
+    std::vector<Sequence> defect = sequences;
+    ModelInput input = InputOf(defect, Steps()[i]);
+    SequenceSlice& last = input.sequences.back();
+    last.pages = last.pages.first(last.kv_len / kPage);  // none for its new rows
+    EXPECT_THROW(Forward(input).IgnoreError(), std::logic_error) << "step " << i;
+    for (std::int32_t page = 0; page < kPages; ++page) {
+      EXPECT_EQ(model_->kv().pages().pins(page), 0) << "step " << i << " page " << page;
+    }
+    const cuda::DeviceOutputs outputs = Step(sequences, Steps()[i]);
+    EXPECT_TRUE(std::ranges::equal(outputs.logits, expected[i])) << "step " << i;
   }
 }
 

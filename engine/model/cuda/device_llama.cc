@@ -56,6 +56,10 @@ absl::StatusOr<DeviceOutputs> DeviceLlama::Forward(const ModelInput& input,
     }
   } catch (const DeviceError& error) {
     status = error.status();
+  } catch (...) {
+    // A defect: what the step held is given back all the same.
+    parts_.attention->End(false).IgnoreError();
+    throw;
   }
   status.Update(parts_.attention->End(status.ok()));
   if (!status.ok()) return status;
