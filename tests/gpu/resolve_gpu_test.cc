@@ -16,7 +16,8 @@ namespace keyhole {
 namespace {
 
 constexpr std::int32_t kPage = 16;
-constexpr std::int32_t kPages = 200;
+constexpr std::int32_t kPages = 800;
+constexpr std::int32_t kOftenRead = 200;  // of these pages
 constexpr KvLayout kLayout = {
     .n_layers = 2, .n_kv_heads = 1, .head_dim = 8, .page_size = kPage, .type = KvType::kBF16};
 
@@ -109,12 +110,26 @@ class ResolveGpuTest : public GpuTest {
     Batch batch;
     for (std::int32_t s = 0; s < n_sequences; ++s) {
       std::vector<PageId>& pages = batch.pages.emplace_back(6 + random_() % 5);
-      for (PageId& page : pages) page = static_cast<PageId>(random_() % kPages);
+      for (PageId& page : pages) page = static_cast<PageId>(random_() % kOftenRead);
       std::vector<std::int32_t>& rows = batch.rows.emplace_back(random_() % (most / n_sequences));
       for (std::int32_t& row : rows) {
         row = static_cast<std::int32_t>(random_() % (pages.size() * kPage));
       }
     }
+    return batch;
+  }
+
+  // Every row of many pages, in order, and some of few.
+  Batch WideBatch() {
+    Batch batch = RandomBatch(1, 600);
+    std::vector<PageId> pages(kPages);
+    std::iota(pages.begin(), pages.end(), 0);
+    std::shuffle(pages.begin(), pages.end(), random_);
+    pages.resize(300);
+    std::vector<std::int32_t> rows(pages.size() * kPage);
+    std::iota(rows.begin(), rows.end(), 0);
+    batch.pages.push_back(std::move(pages));
+    batch.rows.push_back(std::move(rows));
     return batch;
   }
 
@@ -129,20 +144,17 @@ class ResolveGpuTest : public GpuTest {
     }
     cuda::Workspace gather(stream());
     const std::int32_t bound = batch.n() + 7;
-    const cuda::FetchRowsArgs args = cuda::PlanFetchRows(tables_->tables(),
-                                                         {.from = host_,
-                                                          .to = arena_->base(),
-                                                          .row_bytes = kLayout.row_bytes(),
-                                                          .numbers = Take<std::int32_t>(2 * bound)},
-                                                         params,
-                                                         bound,
-                                                         workspace(),
-                                                         gather);
+    const cuda::FetchPath path = {.from = host_,
+                                  .to = arena_->base(),
+                                  .row_bytes = kLayout.row_bytes(),
+                                  .scratch = TakeBytes(cuda::FetchScratchBytes(bound))};
+    const cuda::FetchRowsArgs args =
+        cuda::PlanFetchRows(tables_->tables(), path, params, bound, workspace(), gather);
     cuda::FetchRows(layer, args, stream());
     for (const cuda::ResolveRowsParams& p : params) {
       batch.places.push_back(FromDevice(p.places, p.n));
     }
-    return FromDevice(args.resolve.n_moves, 1)[0];
+    return plan_.spills ? FromDevice(args.resolve.n_moves, 1)[0] : 0;
   }
 
   // Every place holds the bytes of its row, and those outside pages are where the clock puts them.
@@ -222,6 +234,42 @@ TEST_F(ResolveGpuTest, RowsGoWhereTheClockPutsThem) {
     EXPECT_GT(hits, 10);
   }
   EXPECT_GT(n_in_pages, 0);
+}
+
+// More rows and slots than a block looks at in one turn.
+TEST_F(ResolveGpuTest, ManyRowsGoWhereTheClockPutsThem) {
+  constexpr std::int32_t kHot = 5000;
+  Make(kPages / 2, kHot);
+  Clock clock(kHot);
+  for (int step = 0; step < 4; ++step) {
+    Batch batch = WideBatch();
+    const std::int32_t n = Fetch(1, batch);
+    EXPECT_GT(n, 0);
+    Check(1, batch, clock, n);
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_GT(counts_.n_in_pages, 0);
+  TakeRead();
+}
+
+TEST_F(ResolveGpuTest, WherePagesDoNotSpillManyRowsAreInPages) {
+  Make(kPages, 0);
+  Clock clock(1);
+  Batch batch = WideBatch();
+  Check(0, batch, clock, Fetch(0, batch));
+  TakeRead();
+}
+
+TEST_F(ResolveGpuTest, MorePagesThanAGridIsWideAreForgotten) {
+  Make(3, 64);
+  Batch batch = {{{0, 1}}, {{3, 4, 5, 20}}, {}};
+  EXPECT_EQ(Fetch(1, batch), 4);
+  std::vector<PageId> pages(70'000, 7);
+  cuda::ForgetPages(tables_->tables(), pages, workspace());
+  EXPECT_EQ(Fetch(1, batch), 0);
+  pages.back() = 0;
+  cuda::ForgetPages(tables_->tables(), pages, workspace());
+  EXPECT_EQ(Fetch(1, batch), 3) << "of page 0";
 }
 
 TEST_F(ResolveGpuTest, RowsOfPagesThatAreForgottenAreFetchedAgain) {

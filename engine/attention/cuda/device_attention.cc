@@ -477,18 +477,16 @@ void DeviceAttention::PlanReading(bool selects, const DeviceProjections& project
   StepArguments::Reading& reading = selects ? arguments_.selecting : arguments_.plain;
   if (n_rows > 0) {
     const std::int32_t n_at_once = Ceil(n_rows);
-    Block moves = memory_.moves[variant].Reserve(2 * Block::Bytes(n_at_once, sizeof(std::int32_t)));
-    const bool spills = parts_.kv->plan().spills;
-    reading.fetch =
-        PlanFetchRows(hot_.tables(),
-                      {.from = spills ? parts_.host->LayerRows(0, 0) : nullptr,
-                       .to = arena.base(),
-                       .row_bytes = layout_.row_bytes(),
-                       .numbers = moves.Cut<std::int32_t>(2 * static_cast<std::size_t>(n_at_once))},
-                      fetch,
-                      n_at_once,
-                      memory_.resolve[variant],
-                      memory_.moves[variant]);
+    FetchPath path;
+    if (parts_.kv->plan().spills) {
+      const std::size_t bytes = FetchScratchBytes(n_at_once);
+      path = {.from = parts_.host->LayerRows(0, 0),
+              .to = arena.base(),
+              .row_bytes = layout_.row_bytes(),
+              .scratch = memory_.moves[variant].Reserve(bytes).Cut<std::byte>(bytes)};
+    }
+    reading.fetch = PlanFetchRows(
+        hot_.tables(), path, fetch, n_at_once, memory_.resolve[variant], memory_.moves[variant]);
   }
   reading.attend = PlanAttendRows({.n_heads = shape_.n_heads, .softmax_scale = SoftmaxScale()},
                                   attend,

@@ -10,7 +10,48 @@ namespace {
 constexpr std::string_view kOp = "cuda FetchRows";
 constexpr std::int32_t kGatherBlocks = 64;  // see gather_rows.cc
 
+using Block = Workspace::Block;
+
+std::size_t BlocksOf(std::int32_t n) {
+  return (static_cast<std::size_t>(n) + kResolveRows - 1) / kResolveRows;
+}
+
+// How missing rows are found and copied.
+void PlanMoves(const FetchPath& path,
+               std::int32_t n_at_once,
+               Workspace& workspace,
+               FetchRowsArgs& args) {
+  CheckOp(
+      path.from != nullptr && path.to != nullptr && path.scratch != nullptr, kOp, "null argument");
+  CheckOp(path.row_bytes % kGatherPiece == 0, kOp, "rows are not whole pieces");
+  Block scratch(path.scratch);
+  ResolveRowsArgs& resolve = args.resolve;
+  resolve.missing = scratch.Cut<MissingRow>(n_at_once);
+  resolve.n_missing = scratch.Cut<std::int32_t>(BlocksOf(n_at_once));
+  resolve.from = scratch.Cut<std::int32_t>(n_at_once);
+  resolve.to = scratch.Cut<std::int32_t>(n_at_once);
+  const GatherSequence moves = {
+      .from = RowsIn({const_cast<std::byte*>(path.from), kAnyRow, path.row_bytes}),
+      .rows = resolve.from,
+      .slots = resolve.to,
+      .n = 0,
+      .to = reinterpret_cast<unsigned char*>(path.to)};
+  // The device writes how many there are.
+  auto* gather = const_cast<GatherSequence*>(workspace.Upload<GatherSequence>({&moves, 1}));
+  resolve.n_moves = &gather->n;
+  args.gather = {.sequences = gather,
+                 .n_sequences = 1,
+                 .max_rows = n_at_once,
+                 .row_bytes = static_cast<std::int32_t>(path.row_bytes),
+                 .max_blocks = kGatherBlocks};
+}
+
 }  // namespace
+
+std::size_t FetchScratchBytes(std::int32_t n) {
+  return Block::Bytes(n, sizeof(MissingRow)) + Block::Bytes(BlocksOf(n), sizeof(std::int32_t)) +
+         2 * Block::Bytes(n, sizeof(std::int32_t));
+}
 
 FetchRowsArgs PlanFetchRows(const HotRowTables& tables,
                             const FetchPath& path,
@@ -34,29 +75,11 @@ FetchRowsArgs PlanFetchRows(const HotRowTables& tables,
   }
   CheckOp(n <= n_at_once, kOp, "more rows than the launches are made for");
   if (n_at_once == 0 || table.empty()) return args;
-  CheckOp(path.numbers != nullptr && path.to != nullptr, kOp, "null argument");
-  const GatherSequence moves = {
-      .from = RowsIn({const_cast<std::byte*>(path.from), kAnyRow, path.row_bytes}),
-      .rows = path.numbers,
-      .slots = path.numbers + n_at_once,
-      .n = 0,
-      .to = reinterpret_cast<unsigned char*>(path.to)};
-  // The device writes how many there are.
-  auto* gather = const_cast<GatherSequence*>(gather_workspace.Upload<GatherSequence>({&moves, 1}));
   args.resolve = {.sequences = sequences_workspace.Upload<ResolveSequence>(table),
                   .n_sequences = static_cast<std::int32_t>(table.size()),
-                  .tables = tables,
-                  .from = path.numbers,
-                  .to = path.numbers + n_at_once,
-                  .n_moves = &gather->n};
-  if (tables.n_hot_rows == 0) return args;
-  CheckOp(
-      path.from != nullptr && path.row_bytes % kGatherPiece == 0, kOp, "rows are not whole pieces");
-  args.gather = {.sequences = gather,
-                 .n_sequences = 1,
-                 .max_rows = n_at_once,
-                 .row_bytes = static_cast<std::int32_t>(path.row_bytes),
-                 .max_blocks = kGatherBlocks};
+                  .max_rows = n_at_once,
+                  .tables = tables};
+  if (tables.n_hot_rows > 0) PlanMoves(path, n_at_once, gather_workspace, args);
   return args;
 }
 

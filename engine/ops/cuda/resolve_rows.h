@@ -2,6 +2,7 @@
 // host.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -19,16 +20,19 @@ struct ResolveRowsParams {
   std::int32_t n = 0;
 };
 
-// Where rows that are fetched come from and go to.
+// Where rows that are fetched come from and go to; not looked at where every page has a slot.
 struct FetchPath {
   const std::byte* from = nullptr;  // row 0 of the host's pages, pinned
   std::byte* to = nullptr;          // place 0 of the arena
   std::size_t row_bytes = 0;        // a multiple of 8
-  std::int32_t* numbers = nullptr;  // [2 * n], device: scratch, n the rows of all sequences
+  std::byte* scratch = nullptr;     // [FetchScratchBytes(n_at_once)], device, 256-byte aligned
 };
 
-// One launch after the other: the first finds rows, the second copies what it found missing. The
-// number of those is known to the device alone.
+// Of a call with so many rows.
+std::size_t FetchScratchBytes(std::int32_t n);
+
+// One launch after the other: rows are found, what is missing gets slots and is copied. The number
+// of those is known to the device alone.
 struct FetchRowsArgs {
   ResolveRowsArgs resolve;
   GatherRowsArgs gather;  // max_rows 0: nothing is ever missing

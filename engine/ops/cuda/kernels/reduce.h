@@ -55,4 +55,19 @@ __device__ T WarpPrefix(T x) {
   return sum - x;
 }
 
+// Sum of the values of a block's threads before this one; `total` becomes that of all. `scratch`
+// as in BlockReduce.
+template <int kThreads, typename T>
+__device__ T BlockPrefix(T x, T& total, T* scratch) {
+  constexpr int kWarps = kThreads / kWarpLanes;
+  const int lane = threadIdx.x % kWarpLanes;
+  const T in_warp = WarpPrefix(x);
+  if (lane == kWarpLanes - 1) scratch[threadIdx.x / kWarpLanes] = in_warp + x;
+  __syncthreads();
+  const T of_warp = lane < kWarps ? scratch[lane] : 0;
+  const T before = WarpPrefix(of_warp);
+  total = __shfl_sync(kAllLanes, before + of_warp, kWarps - 1);
+  return __shfl_sync(kAllLanes, before, static_cast<int>(threadIdx.x) / kWarpLanes) + in_warp;
+}
+
 }  // namespace keyhole::cuda

@@ -51,20 +51,34 @@ struct ResolveSequence {
   std::int32_t first = 0;  // rows of the sequences before this one
 };
 
+constexpr std::int32_t kResolveRows = 256;  // of all sequences, that one block looks for
+
+// A row that is not on the device.
+struct alignas(16) MissingRow {
+  std::int32_t* place;  // where its place goes
+  std::int32_t number;
+  std::int32_t index;  // in the call's rows
+};
+
 struct ResolveRowsArgs {
   const ResolveSequence* sequences = nullptr;  // [n_sequences]
   std::int32_t n_sequences = 0;
+  std::int32_t max_rows = 0;  // of all sequences together
   std::int32_t layer = 0;
   HotRowTables tables = {};
-  std::int32_t* from = nullptr;     // [n], out: numbers of rows that have to be fetched
-  std::int32_t* to = nullptr;       // [n], out: their places
-  std::int32_t* n_moves = nullptr;  // out
+  // Only where there are hot rows:
+  MissingRow* missing = nullptr;      // [max_rows], scratch: kResolveRows for each block
+  std::int32_t* n_missing = nullptr;  // [blocks], scratch
+  std::int32_t* from = nullptr;       // [max_rows], out: numbers of rows that have to be fetched
+  std::int32_t* to = nullptr;         // [max_rows], out: their places
+  std::int32_t* n_moves = nullptr;    // out
 
   bool operator==(const ResolveRowsArgs&) const = default;
 };
 
-// Depends on the rows alone, not on the order in which threads run. No row of the call loses its
-// slot to another. REQUIRES: different rows outside the device's pages are at most n_hot_rows.
+// Many blocks find what is on the device; where pages spill, one gives slots to the rest. Depends
+// on the rows alone, not on the order in which threads run. No row of the call loses its slot to
+// another. REQUIRES: different rows outside the device's pages are at most n_hot_rows.
 cudaError_t LaunchResolveRows(const ResolveRowsArgs& args, cudaStream_t stream);
 
 struct ForgetPagesArgs {
