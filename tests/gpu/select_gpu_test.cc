@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -204,6 +206,99 @@ TEST_F(SelectGpuTest, TopKOrdersZerosInfinitiesAndTinyDifferences) {
   for (const std::int32_t k : {1, 1000, 2048, 4999}) ExpectTopK(close, k);
   for (float& x : close) x = -x;
   ExpectTopK(close, 2048);
+}
+
+// Around the borders of a thread's scores, a block's, and of what one block goes through at once.
+constexpr std::int32_t kTopKSizes[] = {
+    1, 15, 16, 17, 33, 4095, 4096, 4097, 8192, 8193, 16383, 16384, 16385, 40000};
+
+TEST_F(SelectGpuTest, TopKOfEqualScoresAreTheFirst) {
+  for (const std::int32_t n : kTopKSizes) {
+    const std::vector<float> scores(n, 0.25F);
+    for (const std::int32_t k : {1, 16, 17, n / 2, n - 1, n}) ExpectTopK(scores, std::min(k, n));
+  }
+}
+
+TEST_F(SelectGpuTest, TopKOfLongRunsOfEqualScores) {
+  for (const std::int32_t n : kTopKSizes) {
+    for (const std::int32_t longest : {1, 17, 700}) {
+      std::vector<float> scores;
+      while (std::ssize(scores) < n) {
+        const auto length = static_cast<std::int32_t>(1 + random_() % longest);
+        const float score = static_cast<float>(random_() % 1000) / 100 - 5;
+        scores.insert(scores.end(), length, score);
+      }
+      scores.resize(n);
+      for (const std::int32_t k : {1, n / 3, n - 1, 512}) ExpectTopK(scores, k);
+    }
+  }
+}
+
+// So many share the first digit, or the first two, that no block goes through them at once.
+TEST_F(SelectGpuTest, TopKOfScoresThatAreClose) {
+  for (const unsigned step : {1U, 1U << 6, 1U << 12}) {
+    std::vector<float> scores(30000);
+    for (float& x : scores) {
+      x = std::bit_cast<float>(0x3F800000U + static_cast<std::uint32_t>(random_() % 500) * step);
+    }
+    for (const std::int32_t k : {1, 600, 9000, 29999, 30000}) ExpectTopK(scores, k);
+  }
+}
+
+// Each has few blocks, which go through several segments.
+TEST_F(SelectGpuTest, TopKOfManySequencesIsThatOfEachAlone) {
+  constexpr std::int32_t kSequences = 70;
+  std::vector<cuda::TopKParams> batch;
+  std::vector<std::vector<std::int32_t>> alone;
+  for (std::int32_t i = 0; i < kSequences; ++i) {
+    const std::int32_t n = i % 30 == 0 ? 30000 + i : i;
+    std::vector<float> scores(n);
+    for (float& x : scores) x = 1 + static_cast<float>(random_() % 3000) * 0x1p-16F;
+    const std::int32_t k = n / 2;
+    alone.push_back(DeviceTopK(scores, k, i));
+    batch.push_back(
+        {.scores = ToDevice(scores), .n = n, .k = k, .first = i, .rows = Take<std::int32_t>(k)});
+  }
+  cuda::TopK(batch, workspace());
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    EXPECT_EQ(FromDevice(batch[i].rows, batch[i].k), alone[i]) << "sequence " << i;
+  }
+}
+
+TEST_F(SelectGpuTest, TopKMayBeLaunchedAgainAsItWasPlanned) {
+  std::vector<cuda::TopKParams> batch;
+  std::vector<std::vector<float>> scores;
+  for (const std::int32_t n : {300, 20000, 0, 40000}) {
+    std::vector<float>& mine = scores.emplace_back(n);
+    const float least = n == 40000 ? 1 : 0;  // then all share the first digit
+    for (float& x : mine) x = least + static_cast<float>(random_() % 100) / 800;
+    const std::int32_t k = n == 300 ? 0 : n / 20;
+    batch.push_back({.scores = Take<float>(n), .n = n, .k = k, .rows = Take<std::int32_t>(k)});
+  }
+  cuda::Workspace plan(stream());
+  const cuda::TopKArgs args = cuda::PlanTopK(batch, plan);
+  Device device(1);
+  TopKWorkspace scratch;
+  for (int launch = 0; launch < 3; ++launch) {
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      std::shuffle(scores[i].begin(), scores[i].end(), random_);
+      const std::size_t bytes = scores[i].size() * sizeof(float);
+      ASSERT_TRUE(
+          CopyAsync(stream(), const_cast<float*>(batch[i].scores), scores[i].data(), bytes).ok());
+    }
+    cuda::CheckLaunch(cuda::LaunchTopK(args, stream().handle()), "TopK");
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      std::vector<std::int32_t> expected;
+      TopK(device, scores[i], batch[i].k, 0, scratch, expected);
+      EXPECT_EQ(FromDevice(batch[i].rows, batch[i].k), expected) << "launch " << launch;
+    }
+  }
+}
+
+TEST_F(SelectGpuTest, TopKOfScoresThatAreNotAlignedIsRefused) {
+  const cuda::TopKParams params = {
+      .scores = Take<float>(8) + 1, .n = 4, .k = 1, .rows = Take<std::int32_t>(1)};
+  EXPECT_THROW(cuda::TopK({&params, 1}, workspace()), std::logic_error);
 }
 
 TEST_F(SelectGpuTest, TopKOfAMillion) {

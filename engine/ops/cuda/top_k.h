@@ -11,7 +11,7 @@
 namespace keyhole::cuda {
 
 struct TopKParams {
-  const float* scores = nullptr;  // [n], device
+  const float* scores = nullptr;  // [n], device, 16-byte aligned
   std::int32_t n = 0;
   std::int32_t k = 0;
   std::int32_t first = 0;
@@ -22,10 +22,11 @@ struct TopKParams {
 constexpr std::int32_t TopKCountOf(std::int32_t n, std::int32_t k) { return std::min(n, k); }
 
 // As keyhole::TopK: first + j for the k largest scores[j], ascending; ties go to the smaller j.
-// REQUIRES: k >= 0, no NaN. Throws std::logic_error for a negative k, DeviceError.
+// REQUIRES: k >= 0, no NaN. Throws std::logic_error for a negative k or scores that are not
+// aligned, DeviceError.
 void TopK(std::span<const TopKParams> sequences, Workspace& workspace);
 
-// Arguments of the launches of all layers of a step.
+// Arguments of the launches of all layers of a step, one after another.
 TopKArgs PlanTopK(std::span<const TopKParams> sequences, Workspace& workspace);
 
 }  // namespace keyhole::cuda

