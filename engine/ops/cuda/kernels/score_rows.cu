@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "engine/ops/cuda/kernels/reduce.h"
+#include "engine/ops/cuda/kernels/score_spans.h"
 #include "engine/ops/cuda/kernels/softmax_state.h"
 
 namespace keyhole::cuda {
@@ -10,7 +11,10 @@ namespace {
 
 constexpr int kReduceThreads = 128;
 constexpr int kReduceWarps = kReduceThreads / kWarpLanes;
-constexpr int kWriteThreads = 64;
+constexpr int kTotalsThreads = 128;
+constexpr int kTotalsEach = kMaxScoreSpans / kTotalsThreads;  // spans of a thread
+constexpr int kWriteThreads = 128;
+constexpr int kWriteWarps = kWriteThreads / kWarpLanes;
 constexpr int kWarpTokens = kWarpLanes * kLaneTokens;
 constexpr int kChunk = 4;  // queries whose products are made side by side
 constexpr std::int32_t kNoProduct = std::numeric_limits<std::int32_t>::min();
@@ -122,12 +126,13 @@ __device__ ScoreState WarpMerge(ScoreState state, float scale) {
   return state;
 }
 
-// Maxima and sums of the queries of one group over one span. grid: spans; groups; sequences.
+// Maxima and sums of the queries of one group over one span. Groups of a block of tokens are
+// neighbours in memory, and so are those who read them. grid: groups; spans; sequences.
 __global__ void __launch_bounds__(kReduceThreads) ReduceKernel(ScoreRowsArgs args) {
   const ScoreSequence& sequence = args.sequences[blockIdx.z];
-  const int span = blockIdx.x;
+  const int span = blockIdx.y;
   if (span >= sequence.n_spans) return;
-  const int group = blockIdx.y;
+  const int group = blockIdx.x;
   const int warp = threadIdx.x / kWarpLanes;
   const int lane = threadIdx.x % kWarpLanes;
   const bool sums = args.rule == ScoreRule::kVote;
@@ -179,121 +184,175 @@ __global__ void __launch_bounds__(kReduceThreads) ReduceKernel(ScoreRowsArgs arg
   }
 }
 
-// One warp a query. grid: queries; sequences.
-__global__ void __launch_bounds__(kWarpLanes) TotalsKernel(ScoreRowsArgs args) {
+// grid: queries; sequences.
+__global__ void __launch_bounds__(kTotalsThreads) TotalsKernel(ScoreRowsArgs args) {
   const ScoreSequence& sequence = args.sequences[blockIdx.y];
   const int query = blockIdx.x;
   if (query >= sequence.n_probes * args.n_heads || sequence.n_spans == 0) return;
   const float scale = sequence.scales[query] * kLog2E;
   const ScoreState* parts = sequence.parts + std::int64_t{query} * sequence.n_spans;
-  ScoreState state = {kNoProduct, 0};
-  for (int span = threadIdx.x; span < sequence.n_spans; span += kWarpLanes) {
-    state = Merge(state, parts[span], scale);
+  ScoreState mine[kTotalsEach];
+#pragma unroll
+  for (int i = 0; i < kTotalsEach; ++i) {
+    const int span = i * kTotalsThreads + static_cast<int>(threadIdx.x);
+    mine[i] = span < sequence.n_spans ? parts[span] : ScoreState{kNoProduct, 0};
   }
+  __shared__ ScoreState warps[kTotalsThreads / kWarpLanes];
+  ScoreState state = mine[0];
+#pragma unroll
+  for (int i = 1; i < kTotalsEach; ++i) state = Merge(state, mine[i], scale);
   state = WarpMerge(state, scale);
+  if (threadIdx.x % kWarpLanes == 0) warps[threadIdx.x / kWarpLanes] = state;
+  __syncthreads();
   if (threadIdx.x != 0) return;
+#pragma unroll
+  for (int w = 1; w < kTotalsThreads / kWarpLanes; ++w) state = Merge(state, warps[w], scale);
   sequence.totals[query] = {state.top, args.rule == ScoreRule::kVote ? log2f(state.sum) : 0};
 }
 
-// One probe's votes for the lane's four tokens.
-__device__ void AddVotes(const ScoreRowsArgs& args,
-                         const ScoreSequence& sequence,
-                         int probe,
-                         std::int32_t token,
-                         float (&votes)[kLaneTokens]) {
-  const std::int32_t heads = args.n_heads / args.n_groups;
-  for (int group = 0; group < args.n_groups; ++group) {
-    const Queries queries = QueriesOf(args, sequence, group);
-    const unsigned char* codes =
-        sequence.digests.base +
-        DigestOffset(sequence.digests, sequence.pages, args.slot, token, group);
-    const int end = (probe + 1) * heads;
-    for (int first = probe * heads; first < end; first += kChunk) {
-      std::int32_t products[kChunk][kLaneTokens];
-      Products(queries, first, codes, products);
-#pragma unroll
-      for (int q = 0; q < kChunk; ++q) {
-        if (first + q >= end) break;
-        const std::int32_t query = queries.Index(first + q);
-        const float scale = sequence.scales[query] * kLog2E;
-        const ScoreState total = sequence.totals[query];
-#pragma unroll
-        for (int i = 0; i < kLaneTokens; ++i) {
-          votes[i] += exp2f(static_cast<float>(products[q][i] - total.top) * scale - total.sum);
-        }
-      }
-    }
-  }
-}
+// What a lane looks at: four tokens, and of the groups every kSharers-th from its own on. As many
+// warps share the groups of the same tokens, so that few tokens keep many warps busy.
+template <int kSharers>
+struct Tokens {
+  static constexpr int kTileTokens = kWriteWarps / kSharers * kWarpTokens;  // of a block
 
-// The largest shifted product of each of the lane's four tokens.
-__device__ void TakeShifts(const ScoreRowsArgs& args,
-                           const ScoreSequence& sequence,
-                           std::int32_t token,
-                           float (&best)[kLaneTokens]) {
-  for (int group = 0; group < args.n_groups; ++group) {
-    const Queries queries = QueriesOf(args, sequence, group);
-    const unsigned char* codes =
-        sequence.digests.base +
-        DigestOffset(sequence.digests, sequence.pages, args.slot, token, group);
-    for (int first = 0; first < queries.count; first += kChunk) {
-      std::int32_t products[kChunk][kLaneTokens];
-      Products(queries, first, codes, products);
+  const ScoreRowsArgs& args;
+  const ScoreSequence& sequence;
+  std::int32_t first;
+  int sharer;
+
+  __device__ const unsigned char* CodesOf(int group) const {
+    return sequence.digests.base +
+           DigestOffset(sequence.digests, sequence.pages, args.slot, first, group);
+  }
+
+  // One probe's votes.
+  __device__ void AddVotes(int probe, float (&votes)[kLaneTokens]) const {
+    const std::int32_t heads = args.n_heads / args.n_groups;
+    for (int group = sharer; group < args.n_groups; group += kSharers) {
+      const Queries queries = QueriesOf(args, sequence, group);
+      const unsigned char* codes = CodesOf(group);
+      const int end = (probe + 1) * heads;
+      for (int at = probe * heads; at < end; at += kChunk) {
+        std::int32_t products[kChunk][kLaneTokens];
+        Products(queries, at, codes, products);
 #pragma unroll
-      for (int q = 0; q < kChunk; ++q) {
-        const std::int32_t query = queries.Index(first + q);
-        const float scale = sequence.scales[query];
-        const std::int32_t top = sequence.totals[query].top;
+        for (int q = 0; q < kChunk; ++q) {
+          if (at + q >= end) break;
+          const std::int32_t query = queries.Index(at + q);
+          const float scale = sequence.scales[query] * kLog2E;
+          const ScoreState total = sequence.totals[query];
 #pragma unroll
-        for (int i = 0; i < kLaneTokens; ++i) {
-          best[i] = fmaxf(best[i], static_cast<float>(products[q][i] - top) * scale);
+          for (int i = 0; i < kLaneTokens; ++i) {
+            votes[i] += exp2f(static_cast<float>(products[q][i] - total.top) * scale - total.sum);
+          }
         }
       }
     }
   }
-}
+
+  // The largest shifted products.
+  __device__ void TakeShifts(float (&best)[kLaneTokens]) const {
+    for (int group = sharer; group < args.n_groups; group += kSharers) {
+      const Queries queries = QueriesOf(args, sequence, group);
+      const unsigned char* codes = CodesOf(group);
+      for (int at = 0; at < queries.count; at += kChunk) {
+        std::int32_t products[kChunk][kLaneTokens];
+        Products(queries, at, codes, products);
+#pragma unroll
+        for (int q = 0; q < kChunk; ++q) {
+          const std::int32_t query = queries.Index(at + q);
+          const float scale = sequence.scales[query];
+          const std::int32_t top = sequence.totals[query].top;
+#pragma unroll
+          for (int i = 0; i < kLaneTokens; ++i) {
+            best[i] = fmaxf(best[i], static_cast<float>(products[q][i] - top) * scale);
+          }
+        }
+      }
+    }
+  }
+
+  // The first sharer gets what all of them found, in their order. `scratch` is shared memory of
+  // this call alone until the next but one.
+  template <typename Op>
+  __device__ void Join(float (&x)[kLaneTokens],
+                       Op op,
+                       float (&scratch)[kWriteWarps][kWarpLanes][kLaneTokens]) const {
+    if constexpr (kSharers == 1) return;
+    const int warp = threadIdx.x / kWarpLanes;
+    const int lane = threadIdx.x % kWarpLanes;
+#pragma unroll
+    for (int i = 0; i < kLaneTokens; ++i) scratch[warp][lane][i] = x[i];
+    __syncthreads();
+    if (sharer != 0) return;
+#pragma unroll
+    for (int other = 1; other < kSharers; ++other) {
+#pragma unroll
+      for (int i = 0; i < kLaneTokens; ++i) x[i] = op(x[i], scratch[warp + other][lane][i]);
+    }
+  }
+};
 
 // grid: tiles of candidates; sequences.
+template <int kSharers>
 __global__ void __launch_bounds__(kWriteThreads) WriteKernel(ScoreRowsArgs args) {
+  using TokensOfLane = Tokens<kSharers>;
   const ScoreSequence& sequence = args.sequences[blockIdx.y];
-  const std::int32_t token = AlignedBegin(sequence) +
-                             static_cast<std::int32_t>(blockIdx.x) * kWriteThreads * kLaneTokens +
-                             static_cast<std::int32_t>(threadIdx.x) * kLaneTokens;
-  if (token >= sequence.end || sequence.n_spans == 0) return;
+  const int warp = threadIdx.x / kWarpLanes;
+  const int lane = threadIdx.x % kWarpLanes;
+  const std::int32_t tile =
+      AlignedBegin(sequence) + static_cast<std::int32_t>(blockIdx.x) * TokensOfLane::kTileTokens;
+  if (tile >= sequence.end || sequence.n_spans == 0) return;
+  __shared__ float scratch[2][kWriteWarps][kWarpLanes][kLaneTokens];
+  const TokensOfLane tokens = {.args = args,
+                               .sequence = sequence,
+                               .first = tile + warp / kSharers * kWarpTokens + lane * kLaneTokens,
+                               .sharer = warp % kSharers};
+  const bool there = tokens.first < sequence.end;
   float best[kLaneTokens] = {kNoScore, kNoScore, kNoScore, kNoScore};
   if (args.rule == ScoreRule::kVote) {
     for (int probe = 0; probe < sequence.n_probes; ++probe) {
       float votes[kLaneTokens] = {};
-      AddVotes(args, sequence, probe, token, votes);
+      if (there) tokens.AddVotes(probe, votes);
+      tokens.Join(votes, Sum{}, scratch[probe % 2]);
 #pragma unroll
       for (int i = 0; i < kLaneTokens; ++i) best[i] = fmaxf(best[i], votes[i]);
     }
   } else {
-    TakeShifts(args, sequence, token, best);
+    if (there) tokens.TakeShifts(best);
+    tokens.Join(best, Max{}, scratch[0]);
   }
+  if (!there || tokens.sharer != 0) return;
 #pragma unroll
   for (int i = 0; i < kLaneTokens; ++i) {
-    const std::int32_t row = token + i;
+    const std::int32_t row = tokens.first + i;
     if (row >= sequence.begin && row < sequence.end) sequence.out[row - sequence.begin] = best[i];
   }
+}
+
+template <int kSharers>
+cudaError_t LaunchWrite(const ScoreRowsArgs& args, cudaStream_t stream) {
+  const dim3 tiles(CeilDiv(args.max_candidates, Tokens<kSharers>::kTileTokens), args.n_sequences);
+  return Launch(WriteKernel<kSharers>, tiles, kWriteThreads, stream, args);
 }
 
 }  // namespace
 
 cudaError_t LaunchScoreRows(const ScoreRowsArgs& args, cudaStream_t stream) {
   if (args.n_sequences == 0 || args.max_spans == 0) return cudaSuccess;
-  const dim3 spans(args.max_spans, args.n_groups, args.n_sequences);
+  const dim3 spans(args.n_groups, args.max_spans, args.n_sequences);
   if (cudaError_t error = Launch(ReduceKernel, spans, kReduceThreads, stream, args);
       error != cudaSuccess) {
     return error;
   }
   const dim3 queries(args.max_queries, args.n_sequences);
-  if (cudaError_t error = Launch(TotalsKernel, queries, kWarpLanes, stream, args);
+  if (cudaError_t error = Launch(TotalsKernel, queries, kTotalsThreads, stream, args);
       error != cudaSuccess) {
     return error;
   }
-  const dim3 tiles(CeilDiv(args.max_candidates, kWriteThreads * kLaneTokens), args.n_sequences);
-  return Launch(WriteKernel, tiles, kWriteThreads, stream, args);
+  if (args.n_groups == 1) return LaunchWrite<1>(args, stream);
+  return args.n_groups == 2 ? LaunchWrite<2>(args, stream) : LaunchWrite<4>(args, stream);
 }
 
 }  // namespace keyhole::cuda

@@ -15,7 +15,7 @@ enum class ScoreRule {
 };
 
 // Of one query over a span of candidates.
-struct ScoreState {
+struct alignas(8) ScoreState {
   std::int32_t top;  // largest product of codes
   float sum;         // of 2^(scale * (product - top)), scale in logarithms of base 2
 };
@@ -50,8 +50,8 @@ struct ScoreRowsArgs {
   bool operator==(const ScoreRowsArgs&) const = default;
 };
 
-// Two passes over the digests: maxima and sums per query, merged in order of the spans; then the
-// scores. Products of codes are exact integers.
+// Two passes over the digests: maxima and sums per query, merged in an order that the number of
+// spans decides; then the scores. Products of codes are exact integers.
 cudaError_t LaunchScoreRows(const ScoreRowsArgs& args, cudaStream_t stream);
 
 }  // namespace keyhole::cuda
