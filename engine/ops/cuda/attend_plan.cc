@@ -67,24 +67,28 @@ AttendSequence SequenceOf(const AttendParams& params) {
   return sequence;
 }
 
-// Blocks of the sequence, if its rows are not split.
-std::int32_t BlocksOf(const AttendSettings& settings, const AttendParams& params, bool tiles) {
+AttendSplits SplitRows(const AttendSettings& settings,
+                       const AttendParams& params,
+                       std::int32_t n_rows) {
   const std::int32_t n_kv_heads = params.store.layout.n_kv_heads;
-  if (!tiles) return std::max(1, params.q_len * n_kv_heads);
-  const std::int32_t lanes = params.q_len * (settings.n_heads / n_kv_heads);
-  return n_kv_heads * ((lanes + kManyTileLanes - 1) / kManyTileLanes);
+  const std::int32_t group = settings.n_heads / n_kv_heads;
+  if (AttendsByTiles(params)) {
+    const std::int32_t tiles = (params.q_len * group + kManyTileLanes - 1) / kManyTileLanes;
+    return SplitsOf(n_rows, n_kv_heads * tiles, kManySplitUnit);
+  }
+  const std::int32_t heads = FewHeads(group);
+  const std::int32_t blocks = params.q_len * n_kv_heads * ((group + heads - 1) / heads);
+  return SplitsOf(n_rows, std::max(1, blocks), kFewSplitUnit, FewWanted(heads));
 }
 
 void Add(const AttendSettings& settings,
          const AttendParams& params,
          AttendPlan& plan,
          AttendLaunch& launch) {
-  const bool tiles = AttendsByTiles(params);
   AttendSequence sequence = SequenceOf(params);
   std::int32_t n_rows = 0;
   for (const AttendPartParams& part : params.parts) n_rows += RowsOf(part);
-  const AttendSplits splits =
-      SplitsOf(n_rows, BlocksOf(settings, params, tiles), tiles ? kManySplitUnit : kFewSplitUnit);
+  const AttendSplits splits = SplitRows(settings, params, n_rows);
   sequence.split_rows = splits.split_rows;
   sequence.n_splits = splits.n_splits;
   if (splits.n_splits > 1) {

@@ -63,6 +63,17 @@ TEST(AttendSplitTest, SplitsCoverTheRowsAndAreFew) {
   }
 }
 
+TEST(AttendSplitTest, HeadsOfABlockFitItsRegisters) {
+  EXPECT_EQ(FewHeads(1), 1);
+  EXPECT_EQ(FewHeads(4), 4);
+  EXPECT_EQ(FewHeads(5), 8);
+  for (const std::int32_t group : {1, 3, 4, 8, 12}) {
+    const std::int32_t wanted = FewWanted(FewHeads(group));
+    EXPECT_LE(wanted, kWantedBlocks);
+    EXPECT_LE(SplitsOf(1 << 20, 8, kFewSplitUnit, wanted).n_splits * 8, wanted);
+  }
+}
+
 TEST(AttendSplitTest, OneLongSequenceFillsALargeGpu) {
   const AttendSplits splits = SplitsOf(128 + 512 + 4096, 8, kFewSplitUnit);
   EXPECT_GE(8 * splits.n_splits, 2 * 132);

@@ -1,6 +1,8 @@
 #include "engine/ops/cuda/kernels/attend.h"
+#include "engine/ops/cuda/kernels/attend_split.h"
 #include "engine/ops/cuda/kernels/bf16.h"
 #include "engine/ops/cuda/kernels/int8_head.h"
+#include "engine/ops/cuda/kernels/ptx.h"
 #include "engine/ops/cuda/kernels/reduce.h"
 
 namespace keyhole::cuda {
@@ -10,48 +12,61 @@ constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / kWarpLanes;
 constexpr int kLaneDims = 8;  // of a head, held by a lane
 
-struct Bf16 {
-  std::uint16_t bits;
-};
+// Eight values of a head as they lie in memory, so that those of several rows can be on their way
+// before the first become numbers.
+struct Bf16x8 {
+  static constexpr Element kType = Element::kBF16;
+  uint4 raw;
 
-__device__ void Load8(const Bf16* from, float (&x)[kLaneDims]) {
-  const uint4 raw = *reinterpret_cast<const uint4*>(from);
-  const std::uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    x[2 * i] = LowBf16(words[i]);
-    x[2 * i + 1] = HighBf16(words[i]);
+  __device__ void Load(const unsigned char* head, int /*head_dim*/, int dim) {
+    raw = LoadOnce16(head + dim * sizeof(std::uint16_t));
   }
-}
-
-__device__ void Load8(const float* from, float (&x)[kLaneDims]) {
-  const float4 a = reinterpret_cast<const float4*>(from)[0];
-  const float4 b = reinterpret_cast<const float4*>(from)[1];
-  x[0] = a.x, x[1] = a.y, x[2] = a.z, x[3] = a.w;
-  x[4] = b.x, x[5] = b.y, x[6] = b.z, x[7] = b.w;
-}
-
-struct Int8 {
-  std::int8_t code;
+  __device__ void Unpack(float (&x)[kLaneDims]) const {
+    const std::uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
+#pragma unroll
+    for (int i = 0; i < kLaneDims; ++i) {
+      x[i] = i % 2 == 0 ? LowBf16(words[i / 2]) : HighBf16(words[i / 2]);
+    }
+  }
 };
 
-// Eight values of a head of the keys or values of a row.
-template <typename T>
-__device__ void LoadHead8(
-    const unsigned char* row, int kv_head, int head_dim, int dim, float (&x)[kLaneDims]) {
-  Load8(reinterpret_cast<const T*>(row) + kv_head * head_dim + dim, x);
-}
+struct F32x8 {
+  static constexpr Element kType = Element::kF32;
+  float4 low;
+  float4 high;
 
-template <>
-__device__ void LoadHead8<Int8>(
-    const unsigned char* row, int kv_head, int head_dim, int dim, float (&x)[kLaneDims]) {
-  const unsigned char* head = row + kv_head * HeadBytes(Element::kInt8, head_dim);
-  LoadInt8x8(head, dim, Int8Scale(head, head_dim), x);
-}
+  __device__ void Load(const unsigned char* head, int /*head_dim*/, int dim) {
+    const auto* from = reinterpret_cast<const float4*>(head) + dim / 4;
+    low = __ldg(from);
+    high = __ldg(from + 1);
+  }
+  __device__ void Unpack(float (&x)[kLaneDims]) const {
+    x[0] = low.x, x[1] = low.y, x[2] = low.z, x[3] = low.w;
+    x[4] = high.x, x[5] = high.y, x[6] = high.z, x[7] = high.w;
+  }
+};
 
-struct RowOffsets {
-  std::int64_t key;  // -1: not seen
-  std::int64_t value;
+struct Int8x8 {
+  static constexpr Element kType = Element::kInt8;
+  std::uint32_t words[2];
+  float scale;
+
+  __device__ void Load(const unsigned char* head, int head_dim, int dim) {
+    const auto* from = reinterpret_cast<const std::uint32_t*>(head + dim);
+    words[0] = __ldg(from);
+    words[1] = __ldg(from + 1);
+    scale = Int8Scale(head, head_dim);
+  }
+  __device__ void Unpack(float (&x)[kLaneDims]) const {
+#pragma unroll
+    for (int i = 0; i < kLaneDims; ++i) x[i] = scale * Int8Code(words[i / 4], i % 4);
+  }
+};
+
+// Of one KV head of a row.
+struct RowHead {
+  const unsigned char* key;
+  const unsigned char* value;
 };
 
 // kDim / 8 lanes hold a row, kHeads query heads of one KV head share it.
@@ -59,11 +74,12 @@ template <typename T, int kDim, int kHeads>
 struct FewQueries {
   static constexpr int kRowLanes = kDim / kLaneDims;
   static constexpr int kRows = kWarpLanes / kRowLanes;  // side by side in a warp
-  static constexpr int kTurns = kHeads > 4 ? 2 : 4;     // rows of a lane on their way at once
+  // Rows of a lane on their way at once: as many as there are registers for.
+  static constexpr int kTurns = T::kType == Element::kF32 ? 2 : 4;
 
   const AttendArgs& args;
   const AttendSequence& sequence;
-  RowOffsets* offsets;  // [32] of this warp, in shared memory
+  RowHead* heads;  // [32] of this warp, in shared memory
   int lane;
   int warp;
   int query;
@@ -99,82 +115,92 @@ struct FewQueries {
     }
   }
 
-  // Each lane finds one row of the next 32.
+  // Each lane finds one row of the next 32. Those behind the last are copies of it.
   __device__ void FindRows(const AttendPart& part, int first, int last) {
-    RowOffsets found = {-1, -1};
-    const int i = first + lane;
-    if (i < last) {
-      const std::int32_t row = part.rows == nullptr ? part.begin + i : part.rows[i];
-      if (part.causal_from < 0 || row <= part.causal_from + query) {
-        found.key = RowOffset(part.keys, sequence.pages, args.layer, row);
-        found.value = RowOffset(part.values, sequence.pages, args.layer, row);
-      }
-    }
+    const int i = first + lane < last ? first + lane : last - 1;
+    const std::int32_t row = part.rows == nullptr ? part.begin + i : part.rows[i];
+    const std::int64_t at = std::int64_t{kv_head} * HeadBytes(T::kType, args.head_dim);
+    const RowHead found = {
+        part.keys.base + RowOffset(part.keys, sequence.pages, args.layer, row) + at,
+        part.values.base + RowOffset(part.values, sequence.pages, args.layer, row) + at};
     __syncwarp();
-    offsets[lane] = found;
+    heads[lane] = found;
     __syncwarp();
   }
 
-  // Rows [first, last) of a part, 32 at a time for each warp.
+  // Rows [first, last) of a part, 32 at a time for each warp. A lane beyond head_dim reads what
+  // another one does: its queries are zeros, and its values are not written.
   __device__ void Add(const AttendPart& part, int first, int last) {
     float q[kHeads][kLaneDims];
     LoadQueries(part, q);
     const float bias = part.bias == nullptr ? 0 : part.bias[query] * kLog2E;
-    const bool there = dim() < args.head_dim;
+    const int d = args.head_dim;
+    const int at_dim = dim() < d ? dim() : 0;
     for (int begin = first + warp * kWarpLanes; begin < last; begin += kThreads) {
       FindRows(part, begin, last);
       for (int r = 0; r < kWarpLanes && begin + r < last; r += kRows * kTurns) {
-        float k[kTurns][kLaneDims];
-        float v[kTurns][kLaneDims];
-        bool seen[kTurns];
+        T k[kTurns];
+        T v[kTurns];
 #pragma unroll
         for (int turn = 0; turn < kTurns; ++turn) {
-          const RowOffsets at = offsets[r + turn * kRows + lane / kRowLanes];
-          seen[turn] = at.key >= 0;
-#pragma unroll
-          for (int c = 0; c < kLaneDims; ++c) k[turn][c] = v[turn][c] = 0;
-          if (seen[turn] && there) {
-            const int d = args.head_dim;
-            LoadHead8<T>(part.keys.base + at.key, kv_head, d, dim(), k[turn]);
-            LoadHead8<T>(part.values.base + at.value, kv_head, d, dim(), v[turn]);
-          }
+          const RowHead head = heads[r + turn * kRows + lane / kRowLanes];
+          k[turn].Load(head.key, d, at_dim);
+          v[turn].Load(head.value, d, at_dim);
         }
-        AddRows(q, k, v, seen, bias);
+        AddRows(q, k, v, last - begin - r - lane / kRowLanes, bias);
       }
     }
   }
 
+  // `left`: from this lane's first row to the last.
   __device__ void AddRows(const float (&q)[kHeads][kLaneDims],
-                          const float (&k)[kTurns][kLaneDims],
-                          const float (&v)[kTurns][kLaneDims],
-                          const bool (&seen)[kTurns],
+                          const T (&k)[kTurns],
+                          const T (&v)[kTurns],
+                          int left,
                           float bias) {
+    float weights[kHeads][kTurns];
 #pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
-      float scores[kTurns];
-      float top = max[h];
+    for (int turn = 0; turn < kTurns; ++turn) {
+      float x[kLaneDims];
+      k[turn].Unpack(x);
 #pragma unroll
-      for (int turn = 0; turn < kTurns; ++turn) {
+      for (int h = 0; h < kHeads; ++h) {
         float dot = 0;
 #pragma unroll
-        for (int c = 0; c < kLaneDims; ++c) dot += q[h][c] * k[turn][c];
+        for (int c = 0; c < kLaneDims; ++c) dot += q[h][c] * x[c];
         dot = WarpReduce<kRowLanes>(dot, Sum{});
-        scores[turn] = seen[turn] ? dot + bias : kNoScore;
-        top = fmaxf(top, scores[turn]);
+        weights[h][turn] = turn * kRows < left ? dot + bias : kNoScore;
       }
-      const float base = SafeMax(top);
-      const float correction = exp2f(max[h] - base);
-      max[h] = top;
-      sum[h] *= correction;
+    }
 #pragma unroll
-      for (int c = 0; c < kLaneDims; ++c) values[h][c] *= correction;
+    for (int h = 0; h < kHeads; ++h) Weigh(h, weights[h]);
 #pragma unroll
-      for (int turn = 0; turn < kTurns; ++turn) {
-        const float weight = exp2f(scores[turn] - base);
-        sum[h] += weight;
+    for (int turn = 0; turn < kTurns; ++turn) {
+      float x[kLaneDims];
+      v[turn].Unpack(x);
 #pragma unroll
-        for (int c = 0; c < kLaneDims; ++c) values[h][c] += weight * v[turn][c];
+      for (int h = 0; h < kHeads; ++h) {
+#pragma unroll
+        for (int c = 0; c < kLaneDims; ++c) values[h][c] += weights[h][turn] * x[c];
       }
+    }
+  }
+
+  // Scores become weights relative to the maximum so far.
+  __device__ void Weigh(int h, float (&scores)[kTurns]) {
+    float top = max[h];
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) top = fmaxf(top, scores[turn]);
+    const float base = SafeMax(top);
+    const float correction = exp2f(max[h] - base);
+    max[h] = top;
+    sum[h] *= correction;
+#pragma unroll
+    for (int c = 0; c < kLaneDims; ++c) values[h][c] *= correction;
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      scores[turn] = exp2f(scores[turn] - base);
+      sum[h] += scores[turn];
     }
   }
 
@@ -235,32 +261,32 @@ __device__ void WriteResult(const AttendArgs& args,
       continue;
     }
     const std::int64_t at =
-        sequence.partial + std::int64_t{blockIdx.x} * sequence.q_len * args.n_heads + vector;
+        sequence.partial + std::int64_t{blockIdx.y} * sequence.q_len * args.n_heads + vector;
     args.partial_values[at * args.head_dim + c] = value;
     if (c == 0) args.partial_states[at] = {top, sum};
   }
 }
 
-// grid: splits; queries, KV heads and tiles of their query heads; sequences.
+// grid: queries, KV heads and tiles of their query heads; splits; sequences.
 template <typename T, int kDim, int kHeads>
-__global__ void __launch_bounds__(kThreads) AttendFewKernel(AttendArgs args) {
+__global__ void __launch_bounds__(kThreads, FewResidents(kHeads)) AttendFewKernel(AttendArgs args) {
   using Few = FewQueries<T, kDim, kHeads>;
   const AttendSequence& sequence = args.sequences[blockIdx.z];
   const int group = args.n_heads / args.n_kv_heads;
   const int tiles = CeilDiv(group, kHeads);
-  const int tile = blockIdx.y % tiles;
-  const int kv_head = blockIdx.y / tiles % args.n_kv_heads;
-  const int query = blockIdx.y / tiles / args.n_kv_heads;
-  const int split = blockIdx.x;
+  const int tile = blockIdx.x % tiles;
+  const int kv_head = blockIdx.x / tiles % args.n_kv_heads;
+  const int query = blockIdx.x / tiles / args.n_kv_heads;
+  const int split = blockIdx.y;
   if (split >= sequence.n_splits || query >= sequence.q_len) return;
-  __shared__ RowOffsets offsets[kWarps][kWarpLanes];
+  __shared__ RowHead heads[kWarps][kWarpLanes];
   __shared__ BlockResult<kDim, kHeads> result;
 
   const int warp = threadIdx.x / kWarpLanes;
   const int left = group - tile * kHeads;
   Few few = {.args = args,
              .sequence = sequence,
-             .offsets = offsets[warp],
+             .heads = heads[warp],
              .lane = static_cast<int>(threadIdx.x) % kWarpLanes,
              .warp = warp,
              .query = query,
@@ -276,13 +302,18 @@ __global__ void __launch_bounds__(kThreads) AttendFewKernel(AttendArgs args) {
   for (int p = 0; p < sequence.n_parts; ++p) {
     const AttendPart& part = sequence.parts[p];
     const int first = begin < part.offset ? 0 : begin - part.offset;
-    const int last = end < part.offset + part.count ? end - part.offset : part.count;
+    int last = end < part.offset + part.count ? end - part.offset : part.count;
+    if (part.causal_from >= 0 && part.causal_from + query + 1 - part.begin < last) {
+      last = part.causal_from + query + 1 - part.begin;
+    }
     if (first < last) few.Add(part, first, last);
   }
   few.MergeWarp();
   if (few.lane < Few::kRowLanes) {
+#pragma unroll
     for (int h = 0; h < kHeads; ++h) {
       if (few.lane == 0) result.states[warp][h] = {few.max[h], few.sum[h]};
+#pragma unroll
       for (int c = 0; c < kLaneDims; ++c) {
         result.values[warp][h][few.dim() + c] = few.values[h][c];
       }
@@ -292,17 +323,23 @@ __global__ void __launch_bounds__(kThreads) AttendFewKernel(AttendArgs args) {
   WriteResult(args, sequence, result, query, few.first_head, few.n_heads);
 }
 
+template <typename T, int kDim, int kHeads>
+cudaError_t LaunchForHeads(const AttendArgs& args, cudaStream_t stream) {
+  const int tiles = CeilDiv(args.n_heads / args.n_kv_heads, kHeads);
+  const dim3 grid(args.max_q_len * args.n_kv_heads * tiles, args.max_splits, args.n_sequences);
+  return Launch(AttendFewKernel<T, kDim, kHeads>, grid, kThreads, stream, args);
+}
+
 template <typename T, int kDim>
 cudaError_t LaunchForDim(const AttendArgs& args, cudaStream_t stream) {
-  const int group = args.n_heads / args.n_kv_heads;
-  const auto grid = [&](int heads) {
-    return dim3(args.max_splits,
-                args.max_q_len * args.n_kv_heads * CeilDiv(group, heads),
-                args.n_sequences);
-  };
-  if (group == 1) return Launch(AttendFewKernel<T, kDim, 1>, grid(1), kThreads, stream, args);
-  if (group <= 4) return Launch(AttendFewKernel<T, kDim, 4>, grid(4), kThreads, stream, args);
-  return Launch(AttendFewKernel<T, kDim, 8>, grid(8), kThreads, stream, args);
+  switch (FewHeads(args.n_heads / args.n_kv_heads)) {
+    case 1:
+      return LaunchForHeads<T, kDim, 1>(args, stream);
+    case 4:
+      return LaunchForHeads<T, kDim, 4>(args, stream);
+    default:
+      return LaunchForHeads<T, kDim, 8>(args, stream);
+  }
 }
 
 template <typename T>
@@ -317,13 +354,13 @@ cudaError_t LaunchAttendFew(const AttendArgs& args, cudaStream_t stream) {
   if (args.n_sequences == 0 || args.max_q_len == 0) return cudaSuccess;
   switch (args.type) {
     case Element::kF32:
-      return LaunchForType<float>(args, stream);
+      return LaunchForType<F32x8>(args, stream);
     case Element::kBF16:
-      return LaunchForType<Bf16>(args, stream);
+      return LaunchForType<Bf16x8>(args, stream);
     case Element::kInt8:
       break;
   }
-  return LaunchForType<Int8>(args, stream);
+  return LaunchForType<Int8x8>(args, stream);
 }
 
 }  // namespace keyhole::cuda

@@ -18,6 +18,11 @@ __device__ inline float LoadInt8(const unsigned char* head, int at, float scale)
   return scale * static_cast<float>(reinterpret_cast<const std::int8_t*>(head)[at]);
 }
 
+// Code `i` of the four in a word.
+__device__ inline float Int8Code(std::uint32_t word, int i) {
+  return static_cast<float>(static_cast<std::int8_t>(word >> (i * 8)));
+}
+
 // Eight values from `at` on, a multiple of four.
 __device__ inline void LoadInt8x8(const unsigned char* head, int at, float scale, float (&x)[8]) {
   const auto* words = reinterpret_cast<const std::uint32_t*>(head + at);

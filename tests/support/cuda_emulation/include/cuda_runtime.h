@@ -87,6 +87,11 @@ inline unsigned __ballot_sync(unsigned mask, int predicate) {
 }
 
 template <typename T>
+T __ldg(const T* at) {
+  return *at;
+}
+
+template <typename T>
 T atomicAdd(T* at, T x) {
   const T old = *at;
   *at += x;
