@@ -175,6 +175,28 @@ TEST_F(AttendGpuTest, AQueryThatSeesNoRowGetsZeros) {
   }
 }
 
+// Launches are made for bounds: here for more queries than a grid's second axis has blocks.
+TEST_F(AttendGpuTest, ALaunchMayHaveMoreBlocksThanSequencesNeed) {
+  const Shape shape = kShapes[1];
+  for (const std::int32_t q_len : {1, 3}) {
+    const KvSequence kv(LayoutOf(shape, KvType::kBF16), 20, 5);
+    const AttendPart part = {.queries = Queries(shape, q_len).data(), .range = {0, 20}};
+    const AttendParams params = ParamsOf(kv, shape, q_len, {&part, 1});
+    std::vector<cuda::AttendPartParams> parts;
+    const cuda::AttendParams on_device = OnDevice(params, parts);
+    const std::vector<float> expected = Run(params, on_device);
+    ASSERT_TRUE(FillAsync(stream(), on_device.out, 0, expected.size() * sizeof(float)).ok());
+    cuda::AttendRowsArgs args =
+        cuda::PlanAttendRows({.n_heads = params.n_heads, .softmax_scale = params.softmax_scale},
+                             {&on_device, 1},
+                             workspace());
+    args.few.max_q_len = 8200;        // of 8 heads each
+    args.many.max_q_len = 64 * 8200;  // a block has 64 queries
+    cuda::AttendRows(0, args, stream());
+    EXPECT_EQ(FromDevice(on_device.out, expected.size()), expected) << q_len << " queries";
+  }
+}
+
 // Gathered rows and a window: the same numbers at other places give the same bits.
 TEST_F(AttendGpuTest, RowsInARingGiveTheBitsOfThoseInPages) {
   for (const std::int32_t q_len : {1, 9}) {

@@ -108,6 +108,7 @@ TEST(Bf16Test, RoundsAsTheCpuDoes) {
   const std::uint32_t pair = PackBf16(1.5F, -2);
   EXPECT_EQ(LowBf16(pair), 1.5F);
   EXPECT_EQ(HighBf16(pair), -2.0F);
+  EXPECT_EQ(PackExactBf16(1.5F, -2), pair);
 }
 
 }  // namespace

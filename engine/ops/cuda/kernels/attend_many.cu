@@ -80,25 +80,54 @@ struct SharedRows {
   float scales[kTileRows];  // of int8, whose codes are exact in bf16
 };
 
+// Codes of all pieces are on their way before the first is stored.
+template <int kDim>
+__device__ void LoadCodes(const unsigned char* heads,
+                          const std::int64_t (&offsets)[kTileRows],
+                          SharedRows<kDim>& rows) {
+  constexpr int kPieces = kDim / 8;  // of a row: eight codes each
+  constexpr int kTurnRows = kThreads / kPieces;
+  constexpr int kTurns = kTileRows / kTurnRows;
+  const int first = threadIdx.x / kPieces;
+  const int dim = threadIdx.x % kPieces * 8;
+  std::uint32_t codes[kTurns][2];
+#pragma unroll
+  for (int turn = 0; turn < kTurns; ++turn) {
+    const auto* from =
+        reinterpret_cast<const std::uint32_t*>(heads + offsets[first + turn * kTurnRows] + dim);
+    codes[turn][0] = __ldg(from);
+    codes[turn][1] = __ldg(from + 1);
+  }
+  const bool has_scale = threadIdx.x < kTileRows;
+  const float scale = has_scale ? Int8Scale(heads + offsets[threadIdx.x], kDim) : 0;
+#pragma unroll
+  for (int turn = 0; turn < kTurns; ++turn) {
+    std::uint32_t pairs[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const std::uint32_t word = codes[turn][i / 2];
+      pairs[i] = PackExactBf16(Int8Code(word, i % 2 * 2), Int8Code(word, i % 2 * 2 + 1));
+    }
+    Store16(&rows.values[first + turn * kTurnRows][dim],
+            make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]));
+  }
+  if (has_scale) rows.scales[threadIdx.x] = scale;
+}
+
 template <int kDim, Element kType>
 __device__ void StartLoad(const Work& work,
                           const RowPlace& place,
                           const std::int64_t (&offsets)[kTileRows],
                           SharedRows<kDim>& rows) {
-  constexpr int kPieces = kDim / 8;  // of 16 bytes
-  for (int i = threadIdx.x; i < kTileRows * kPieces; i += kThreads) {
-    const int row = i / kPieces;
-    const int dim = i % kPieces * 8;
-    const unsigned char* head = place.base + offsets[row] + work.kv_head * HeadBytes(kType, kDim);
-    if constexpr (kType == Element::kBF16) {
-      CopyAsync16(&rows.values[row][dim], head + dim * sizeof(std::uint16_t));
-    } else {
-      float x[8];
-      LoadInt8x8(head, dim, 1, x);
-      const uint4 piece = make_uint4(
-          PackBf16(x[0], x[1]), PackBf16(x[2], x[3]), PackBf16(x[4], x[5]), PackBf16(x[6], x[7]));
-      Store16(&rows.values[row][dim], piece);
-      if (dim == 0) rows.scales[row] = Int8Scale(head, kDim);
+  const unsigned char* heads = place.base + work.kv_head * HeadBytes(kType, kDim);
+  if constexpr (kType == Element::kInt8) {
+    LoadCodes(heads, offsets, rows);
+  } else {
+    constexpr int kPieces = kDim / 8;  // of 16 bytes
+    for (int i = threadIdx.x; i < kTileRows * kPieces; i += kThreads) {
+      const int row = i / kPieces;
+      const int dim = i % kPieces * 8;
+      CopyAsync16(&rows.values[row][dim], heads + offsets[row] + dim * sizeof(std::uint16_t));
     }
   }
 }
@@ -263,7 +292,7 @@ struct QueryTile {
       if (!there[half]) continue;
       const std::int64_t vector = std::int64_t{query[half]} * args.n_heads + head[half];
       const std::int64_t partial = work.sequence.partial +
-                                   std::int64_t{blockIdx.x} * work.sequence.q_len * args.n_heads +
+                                   std::int64_t{blockIdx.y} * work.sequence.q_len * args.n_heads +
                                    vector;
       const bool whole = work.sequence.n_splits == 1;
       const float factor = !whole ? 1 : total == 0 ? 0 : 1 / total;
@@ -278,23 +307,23 @@ struct QueryTile {
   }
 };
 
-// While one tile's products are made, the next tile's rows are on their way. grid: splits; KV heads
-// and tiles of queries; sequences.
+// While one tile's products are made, the next tile's rows are on their way; they were found a tile
+// before that. grid: KV heads and tiles of queries; splits; sequences.
 template <int kDim, Element kType>
 __global__ void __launch_bounds__(kThreads) AttendManyKernel(AttendArgs args) {
   const AttendSequence& sequence = args.sequences[blockIdx.z];
   const int group = args.n_heads / args.n_kv_heads;
-  const int split = blockIdx.x;
-  const int first_lane = static_cast<int>(blockIdx.y) / args.n_kv_heads * kManyTileLanes;
+  const int split = blockIdx.y;
+  const int first_lane = static_cast<int>(blockIdx.x) / args.n_kv_heads * kManyTileLanes;
   if (split >= sequence.n_splits || first_lane >= sequence.q_len * group) return;
   __shared__ __align__(16) SharedRows<kDim> keys;
   __shared__ __align__(16) SharedRows<kDim> values;
-  __shared__ RowOffsets offsets;
+  __shared__ RowOffsets offsets[2];
 
   const int q_end = (first_lane + kManyTileLanes - 1) / group + 1;
   const Work work = {.args = args,
                      .sequence = sequence,
-                     .kv_head = static_cast<int>(blockIdx.y) % args.n_kv_heads,
+                     .kv_head = static_cast<int>(blockIdx.x) % args.n_kv_heads,
                      .group = group,
                      .first_lane = first_lane,
                      .q_end = q_end < sequence.q_len ? q_end : sequence.q_len,
@@ -302,27 +331,27 @@ __global__ void __launch_bounds__(kThreads) AttendManyKernel(AttendArgs args) {
                      .end = (split + 1) * sequence.split_rows};
   QueryTile<kDim, kType> queries;
   queries.Init(work);
-  const auto start = [&](const Tile& tile, bool of_keys) {
-    const AttendPart& part = sequence.parts[tile.part];
-    if (of_keys) {
-      StartLoad<kDim, kType>(work, part.keys, offsets.keys, keys);
-    } else {
-      StartLoad<kDim, kType>(work, part.values, offsets.values, values);
-    }
+  const auto start_keys = [&](const Tile& tile, const RowOffsets& rows) {
+    StartLoad<kDim, kType>(work, sequence.parts[tile.part].keys, rows.keys, keys);
+  };
+  const auto start_values = [&](const Tile& tile, const RowOffsets& rows) {
+    StartLoad<kDim, kType>(work, sequence.parts[tile.part].values, rows.values, values);
   };
 
-  Tile next;
-  bool more = work.Advance(next);
-  if (more) {
-    FindRows(work, next, offsets);
+  Tile tile;
+  bool there = work.Advance(tile);
+  if (there) {
+    FindRows(work, tile, offsets[0]);
     __syncthreads();
-    start(next, true);
+    start_keys(tile, offsets[0]);
     CommitCopies();
-    start(next, false);
+    start_values(tile, offsets[0]);
     CommitCopies();
   }
-  for (int part = -1; more;) {
-    const Tile tile = next;
+  Tile next = tile;
+  bool more = work.Advance(next);
+  if (more) FindRows(work, next, offsets[1]);
+  for (int part = -1, turn = 1; there; turn ^= 1) {
     if (tile.part != part) {
       part = tile.part;
       queries.LoadQueries(work, sequence.parts[part]);
@@ -331,18 +360,20 @@ __global__ void __launch_bounds__(kThreads) AttendManyKernel(AttendArgs args) {
     WaitForCopies<1>();
     __syncthreads();
     queries.Score(keys, scores);
-    more = work.Advance(next);
-    if (more) FindRows(work, next, offsets);
     __syncthreads();
-    if (more) start(next, true);
+    if (more) start_keys(next, offsets[turn]);
     CommitCopies();
     queries.Weigh(work, tile, scores);
     WaitForCopies<1>();
     __syncthreads();
     queries.AddValues(values, scores);
     __syncthreads();
-    if (more) start(next, false);
+    if (more) start_values(next, offsets[turn]);
     CommitCopies();
+    there = more;
+    tile = next;
+    more = work.Advance(next);
+    if (more) FindRows(work, next, offsets[turn ^ 1]);
   }
   WaitForCopies<0>();
   queries.Write(work);
@@ -360,7 +391,7 @@ cudaError_t LaunchAttendMany(const AttendArgs& args, cudaStream_t stream) {
   if (args.n_sequences == 0 || args.max_q_len == 0) return cudaSuccess;
   const int group = args.n_heads / args.n_kv_heads;
   const int tiles = CeilDiv(args.max_q_len * group, kManyTileLanes);
-  const dim3 grid(args.max_splits, args.n_kv_heads * tiles, args.n_sequences);
+  const dim3 grid(args.n_kv_heads * tiles, args.max_splits, args.n_sequences);
   return args.type == Element::kInt8 ? LaunchForType<Element::kInt8>(args, grid, stream)
                                      : LaunchForType<Element::kBF16>(args, grid, stream);
 }

@@ -19,6 +19,11 @@ constexpr std::uint32_t FloatToBf16(float value) {
 constexpr std::uint32_t PackBf16(float first, float second) {
   return FloatToBf16(first) | FloatToBf16(second) << 16;
 }
+// The same of numbers that bf16 has: nothing is rounded.
+constexpr std::uint32_t PackExactBf16(float first, float second) {
+  return std::bit_cast<std::uint32_t>(first) >> 16 |
+         (std::bit_cast<std::uint32_t>(second) & 0xFFFF0000U);
+}
 constexpr float LowBf16(std::uint32_t pair) { return std::bit_cast<float>(pair << 16); }
 constexpr float HighBf16(std::uint32_t pair) { return std::bit_cast<float>(pair & 0xFFFF0000U); }
 

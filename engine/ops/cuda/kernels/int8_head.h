@@ -23,15 +23,6 @@ __device__ inline float Int8Code(std::uint32_t word, int i) {
   return static_cast<float>(static_cast<std::int8_t>(word >> (i * 8)));
 }
 
-// Eight values from `at` on, a multiple of four.
-__device__ inline void LoadInt8x8(const unsigned char* head, int at, float scale, float (&x)[8]) {
-  const auto* words = reinterpret_cast<const std::uint32_t*>(head + at);
-#pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    x[i] = scale * static_cast<float>(static_cast<std::int8_t>(words[i / 4] >> (i % 4 * 8)));
-  }
-}
-
 // A warp writes one head: value(i) of each element. The scale makes 127 of the largest magnitude; a
 // value that is not finite makes it none.
 template <typename Value>
