@@ -33,7 +33,7 @@ struct AttendSequence {
   std::int32_t n_parts = 0;
   std::int32_t q_len = 0;
   std::int32_t split_rows = 0;  // of all parts' rows one after another; see attend_split.h
-  std::int32_t n_splits = 0;    // 1: blocks write `out`
+  std::int32_t n_splits = 0;    // 1: blocks write the result; else at most kWantedBlocks
   std::int64_t partial = 0;     // first vector of [n_splits, q_len, n_heads] in the workspace
 };
 
@@ -58,9 +58,8 @@ struct AttendArgs {
 // most 128.
 cudaError_t LaunchAttendFew(const AttendArgs& args, cudaStream_t stream);
 
-// Tiles of queries, products of bf16 by tensor cores: prefill. REQUIRES: rows in bf16 or
-// int8; head_dim is 64
-// or 128.
+// Tiles of queries, products of bf16 by tensor cores: prefill. REQUIRES: rows in bf16 or int8;
+// head_dim is 64 or 128.
 cudaError_t LaunchAttendMany(const AttendArgs& args, cudaStream_t stream);
 
 // The results of sequences with more than one split.
