@@ -2,6 +2,7 @@
 #include <random>
 
 #include "engine/ops/cuda/attend_rows.h"
+#include "engine/ops/half_float.h"
 #include "tests/gpu/gpu_fixture.h"
 #include "tests/unit/ops_attention/kv_fixture.h"
 
@@ -172,6 +173,29 @@ TEST_F(AttendGpuTest, AQueryThatSeesNoRowGetsZeros) {
     EXPECT_NE(out.back(), 0.0F);
     const std::vector<float> nothing = Run(ParamsOf(kv, shape, 2, {}));
     for (const float x : nothing) ASSERT_EQ(x, 0.0F);
+  }
+}
+
+// Of one block and of several.
+TEST_F(AttendGpuTest, RoundedResultsAreThoseRounded) {
+  for (const Shape& shape : {kShapes[2], kShapes[4]}) {
+    for (const auto& [n_rows, q_len] : {std::pair{60, 1}, {900, 1}, {60, 9}, {900, 9}}) {
+      const KvSequence kv(LayoutOf(shape, KvType::kBF16), n_rows, 9);
+      const AttendPart part = {.queries = Queries(shape, q_len).data(), .range = {0, n_rows}};
+      const AttendParams params = ParamsOf(kv, shape, q_len, {&part, 1});
+      std::vector<cuda::AttendPartParams> parts;
+      cuda::AttendParams on_device = OnDevice(params, parts);
+      const std::vector<float> values = Run(params, on_device);
+      std::vector<std::uint16_t> expected(values.size());
+      std::ranges::transform(values, expected.begin(), Float32ToBf16);
+      on_device.out = nullptr;
+      on_device.rounded = Take<std::uint16_t>(values.size());
+      cuda::AttendRows({.n_heads = params.n_heads, .softmax_scale = params.softmax_scale},
+                       {&on_device, 1},
+                       workspace());
+      EXPECT_EQ(FromDevice(on_device.rounded, values.size()), expected)
+          << n_rows << " rows, " << q_len << " queries, dim " << shape.head_dim;
+    }
   }
 }
 

@@ -77,9 +77,6 @@ TEST_F(RowOpsGpuTest, RoundedResultsAreThoseRounded) {
   silu.rounded = Take<std::uint16_t>(n);
   cuda::SiluMul(stream(), silu);
   EXPECT_EQ(FromDevice(silu.rounded, n), rounded(FromDevice(silu.out, n)));
-  auto* all = Take<std::uint16_t>(2 * n);
-  cuda::RoundToBf16(stream(), {.x = on_device, .out = all, .n = 2 * n});
-  EXPECT_EQ(FromDevice(all, 2 * n), rounded(x));
 }
 
 TEST_F(RowOpsGpuTest, LookedUpRowsAreTheTables) {

@@ -98,12 +98,7 @@ absl::Status DeviceAttention::Begin(const ModelInput& input,
   TakeSlices(input, result);
   for (std::size_t i = 0; i < input.sequences.size(); ++i) {
     if (result.sequences[i].status.ok()) continue;
-    const SequenceSlice& slice = input.sequences[i];
-    const std::size_t row = static_cast<std::size_t>(shape_.n_heads) * head_dim();
-    ThrowIfFailed(FillAsync(*parts_.stream,
-                            projections.out + slice.q_begin * row,
-                            0,
-                            slice.q_len * row * sizeof(float)));
+    ClearOutputs(input.sequences[i], projections);
   }
   KEYHOLE_RETURN_IF_ERROR(Hold());
   UploadPageTables();
@@ -119,6 +114,17 @@ absl::Status DeviceAttention::Begin(const ModelInput& input,
   arguments_.RoundUp();
   CountRows(result);
   return absl::OkStatus();
+}
+
+void DeviceAttention::ClearOutputs(const SequenceSlice& slice,
+                                   const DeviceProjections& projections) const {
+  const std::size_t row = static_cast<std::size_t>(shape_.n_heads) * head_dim();
+  const std::size_t first = slice.q_begin * row;
+  const std::size_t n = slice.q_len * row;
+  ThrowIfFailed(
+      projections.rounded == nullptr
+          ? FillAsync(*parts_.stream, projections.out + first, 0, n * sizeof(float))
+          : FillAsync(*parts_.stream, projections.rounded + first, 0, n * sizeof(std::uint16_t)));
 }
 
 void DeviceAttention::TakeSlices(const ModelInput& input, StepResult& result) {
@@ -440,6 +446,7 @@ void DeviceAttention::PlanReading(bool selects, const DeviceProjections& project
   const KvPages pages = {arena.base(), layout_};
   const std::int64_t q_size = std::int64_t{shape_.n_heads} * head_dim();
   const float far_scale = rectified() ? parts_.rope.attention_factor : 1;
+  const bool rounds = projections.rounded != nullptr;
   std::vector<ResolveRowsParams> fetch;
   std::vector<std::array<AttendPartParams, 3>> parts(slices_.size());
   std::vector<AttendParams> attend;
@@ -472,7 +479,8 @@ void DeviceAttention::PlanReading(bool selects, const DeviceProjections& project
                       .pages = tables_[i].slots,
                       .q_len = slice.q_len,
                       .parts = {parts[i].data(), n_parts},
-                      .out = projections.out + at});
+                      .out = rounds ? nullptr : projections.out + at,
+                      .rounded = rounds ? projections.rounded + at : nullptr});
   }
   StepArguments::Reading& reading = selects ? arguments_.selecting : arguments_.plain;
   if (n_rows > 0) {

@@ -43,10 +43,11 @@ struct DeviceAttentionParts {
 
 // f32 rows as packed in the step, device memory. Every layer of a step uses the same.
 struct DeviceProjections {
-  const float* q = nullptr;  // [n_tokens, n_heads, head_dim], un-rotated
-  const float* k = nullptr;  // [n_tokens, n_kv_heads, head_dim], un-rotated
-  const float* v = nullptr;  // [n_tokens, n_kv_heads, head_dim]
-  float* out = nullptr;      // [n_tokens, n_heads * head_dim]
+  const float* q = nullptr;          // [n_tokens, n_heads, head_dim], un-rotated
+  const float* k = nullptr;          // [n_tokens, n_kv_heads, head_dim], un-rotated
+  const float* v = nullptr;          // [n_tokens, n_kv_heads, head_dim]
+  float* out = nullptr;              // [n_tokens, n_heads * head_dim]
+  std::uint16_t* rounded = nullptr;  // where given, the result goes there as bf16 instead
 
   // Of all ranks' heads; with one rank, q and k.
   const float* all_q = nullptr;  // [n_tokens, all_heads, head_dim]
@@ -125,6 +126,7 @@ class DeviceAttention {
   absl::Status Hold();
   void UploadPageTables();
   void CountRows(StepResult& result) const;
+  void ClearOutputs(const SequenceSlice& slice, const DeviceProjections& projections) const;
   void PlanRotations(const ModelInput& input, const DeviceProjections& projections);
   void PlanAppends(const DeviceProjections& projections);
   void PlaceRows();

@@ -47,7 +47,6 @@ std::size_t CutAll(const ModelShard& shard,
   }
   cutter.Cut(rows.v, n * config.kv_size());
   cutter.Cut(rows.attended, n * config.q_size());
-  cutter.Cut(rows.rounded, n * config.q_size());
   cutter.Cut(rows.gate_up, n * 2 * config.ffn_size);
   cutter.Cut(rows.gated, n * config.ffn_size);
   cutter.Cut(rows.last, n_logits * config.hidden_size);

@@ -12,18 +12,17 @@ namespace keyhole::cuda {
 
 // By rows; [n, ...]. Plain data.
 struct DeviceActivations {
-  float* hidden = nullptr;           // [n, hidden_size]
-  std::uint16_t* normed = nullptr;   // [n, hidden_size]
-  float* q = nullptr;                // [n, n_heads, head_dim]
-  float* k = nullptr;                // [n, n_kv_heads, head_dim]
-  float* v = nullptr;                // the same
-  float* attended = nullptr;         // [n, n_heads * head_dim]
-  std::uint16_t* rounded = nullptr;  // the same
-  float* gate_up = nullptr;          // [n, 2 * ffn_size]
-  std::uint16_t* gated = nullptr;    // [n, ffn_size]
-  float* last = nullptr;             // [n_logits, hidden_size]
-  float* logits = nullptr;           // [n_logits, vocab_size]
-  std::int32_t* tokens = nullptr;    // [n_logits]: of the largest logits
+  float* hidden = nullptr;            // [n, hidden_size]
+  std::uint16_t* normed = nullptr;    // [n, hidden_size]
+  float* q = nullptr;                 // [n, n_heads, head_dim]
+  float* k = nullptr;                 // [n, n_kv_heads, head_dim]
+  float* v = nullptr;                 // the same
+  std::uint16_t* attended = nullptr;  // [n, n_heads * head_dim]
+  float* gate_up = nullptr;           // [n, 2 * ffn_size]
+  std::uint16_t* gated = nullptr;     // [n, ffn_size]
+  float* last = nullptr;              // [n_logits, hidden_size]
+  float* logits = nullptr;            // [n_logits, vocab_size]
+  std::int32_t* tokens = nullptr;     // [n_logits]: of the largest logits
   // With several ranks; k then follows q without a gap, so that both are sent at once.
   float* partial = nullptr;      // [n, hidden_size]: this rank's part of a sum over ranks
   float* gathered = nullptr;     // what ranks have sent, one after the other

@@ -79,7 +79,7 @@ absl::Status DeviceLlama::Run(const ModelInput& input, StepResult& result, StepK
                               {.q = rows.q,
                                .k = rows.k,
                                .v = rows.v,
-                               .out = rows.attended,
+                               .rounded = rows.attended,
                                .all_q = parts_.ranks == nullptr ? rows.q : rows.all_q,
                                .all_k = parts_.ranks == nullptr ? rows.k : rows.all_k},
                               result));
@@ -230,8 +230,7 @@ void DeviceLlama::QueueLayer(std::int32_t layer, const StepKey& step) {
   }
   if (parts_.ranks != nullptr) GatherHeads(layer, step);
   parts_.attention->QueueLayer(layer);
-  RoundToBf16(stream, {.x = rows.attended, .out = rows.rounded, .n = step.n * q_size});
-  AddProduct(rows.rounded, weights.o, step);
+  AddProduct(rows.attended, weights.o, step);
   norm(weights.ffn_norm);
   linear_.Run(rows.normed, step.n, weights.gate_up, rows.gate_up);
   SiluMul(stream,

@@ -42,13 +42,17 @@ void Check(const AttendSettings& settings, const AttendParams& params, const KvL
           kOp,
           "n_heads is not a multiple of n_kv_heads");
   CheckOp(params.parts.size() <= kMaxAttendParts, kOp, "too many parts");
-  CheckOp(params.q_len >= 0 && params.out != nullptr, kOp, "no output");
+  CheckOp(
+      params.q_len >= 0 && (params.out != nullptr || params.rounded != nullptr), kOp, "no output");
   for (const AttendPartParams& part : params.parts) CheckPart(params, part);
 }
 
 AttendSequence SequenceOf(const AttendParams& params) {
-  AttendSequence sequence = {
-      .parts = {}, .pages = params.pages.ids, .out = params.out, .q_len = params.q_len};
+  AttendSequence sequence = {.parts = {},
+                             .pages = params.pages.ids,
+                             .out = params.out,
+                             .rounded = params.rounded,
+                             .q_len = params.q_len};
   std::int32_t offset = 0;
   for (const AttendPartParams& part : params.parts) {
     sequence.parts[sequence.n_parts++] = {

@@ -32,6 +32,7 @@ struct AttendParams {
   std::int32_t q_len = 0;
   std::span<const AttendPartParams> parts = {};  // together one softmax, at most kMaxAttendParts
   float* out = nullptr;                          // [q_len, n_heads, head_dim]
+  std::uint16_t* rounded = nullptr;  // where given, the result goes there as bf16 instead
 };
 
 // What all sequences of a call share.

@@ -45,12 +45,6 @@ void AddToRows(const Stream& stream, const AddToRowsArgs& args) {
   CheckLaunch(LaunchAddToRows(args, stream.handle()), kOp);
 }
 
-void RoundToBf16(const Stream& stream, const RoundArgs& args) {
-  constexpr std::string_view kOp = "cuda RoundToBf16";
-  CheckOp(args.n >= 0 && (args.n == 0 || (args.x && args.out)), kOp, "null argument");
-  CheckLaunch(LaunchRound(args, stream.handle()), kOp);
-}
-
 void Lookup(const Stream& stream, const LookupArgs& args) {
   constexpr std::string_view kOp = "cuda Lookup";
   CheckOp(args.n_rows >= 0 && args.n >= 0, kOp, "negative sizes");

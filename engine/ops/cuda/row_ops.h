@@ -15,8 +15,7 @@ void SiluMul(const Stream& stream, const SiluMulArgs& args);
 void AddInPlace(const Stream& stream, const AddArgs& args);
 void AddToRows(const Stream& stream, const AddToRowsArgs& args);
 
-// Exact: to nearest even, and from the table.
-void RoundToBf16(const Stream& stream, const RoundArgs& args);
+// Exact.
 void Lookup(const Stream& stream, const LookupArgs& args);
 
 }  // namespace keyhole::cuda

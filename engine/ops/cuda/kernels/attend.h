@@ -30,6 +30,7 @@ struct AttendSequence {
   AttendPart parts[kMaxAttendParts];
   const std::int32_t* pages = nullptr;  // page table of the sequence
   float* out = nullptr;                 // [q_len, n_heads, head_dim]
+  std::uint16_t* rounded = nullptr;     // where given, the result goes there as bf16 instead
   std::int32_t n_parts = 0;
   std::int32_t q_len = 0;
   std::int32_t split_rows = 0;  // of all parts' rows one after another; see attend_split.h

@@ -257,7 +257,7 @@ __device__ void WriteResult(const AttendArgs& args,
     if (c >= args.head_dim) continue;
     const std::int64_t vector = std::int64_t{query} * args.n_heads + first_head + h;
     if (sequence.n_splits == 1) {
-      sequence.out[vector * args.head_dim + c] = sum == 0 ? 0 : value / sum;
+      Store(sum == 0 ? 0 : value / sum, vector * args.head_dim + c, sequence.out, sequence.rounded);
       continue;
     }
     const std::int64_t at =

@@ -296,11 +296,13 @@ struct QueryTile {
                                    vector;
       const bool whole = work.sequence.n_splits == 1;
       const float factor = !whole ? 1 : total == 0 ? 0 : 1 / total;
-      float* to = whole ? work.sequence.out + vector * kDim : args.partial_values + partial * kDim;
+      float* to = whole ? work.sequence.out : args.partial_values;
+      std::uint16_t* rounded = whole ? work.sequence.rounded : nullptr;
+      const std::int64_t at = (whole ? vector : partial) * kDim + column;
 #pragma unroll
       for (int i = 0; i < kDim / 8; ++i) {
-        to[i * 8 + column] = values[i][2 * half] * factor;
-        to[i * 8 + column + 1] = values[i][2 * half + 1] * factor;
+        Store(values[i][2 * half] * factor, at + i * 8, to, rounded);
+        Store(values[i][2 * half + 1] * factor, at + i * 8 + 1, to, rounded);
       }
       if (!whole && threadIdx.x % 4 == 0) args.partial_states[partial] = {max[half], total};
     }

@@ -1,5 +1,6 @@
 #include "engine/ops/cuda/kernels/attend.h"
 #include "engine/ops/cuda/kernels/attend_split.h"
+#include "engine/ops/cuda/kernels/bf16.h"
 #include "engine/ops/cuda/kernels/reduce.h"
 
 namespace keyhole::cuda {
@@ -90,7 +91,7 @@ __global__ void __launch_bounds__(kThreads) AttendMergeKernel(AttendArgs args) {
   float value = 0;
 #pragma unroll
   for (int w = 0; w < kWarps; ++w) value += parts[w][c];
-  sequence.out[vector * args.head_dim + c] = sum == 0 ? 0 : value / sum;
+  Store(sum == 0 ? 0 : value / sum, vector * args.head_dim + c, sequence.out, sequence.rounded);
 }
 static_assert(kMaxDim <= kThreads, "a thread has one value of the result");
 

@@ -27,4 +27,13 @@ constexpr std::uint32_t PackExactBf16(float first, float second) {
 constexpr float LowBf16(std::uint32_t pair) { return std::bit_cast<float>(pair << 16); }
 constexpr float HighBf16(std::uint32_t pair) { return std::bit_cast<float>(pair & 0xFFFF0000U); }
 
+// Element `at` of `rounded` where it is given, else of `out`.
+constexpr void Store(float x, std::int64_t at, float* out, std::uint16_t* rounded) {
+  if (rounded == nullptr) {
+    out[at] = x;
+  } else {
+    rounded[at] = static_cast<std::uint16_t>(FloatToBf16(x));
+  }
+}
+
 }  // namespace keyhole::cuda

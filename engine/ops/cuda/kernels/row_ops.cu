@@ -14,15 +14,6 @@ unsigned Blocks(std::int64_t n) {
 
 __device__ std::int64_t Index() { return std::int64_t{blockIdx.x} * kThreads + threadIdx.x; }
 
-// Element `at`, to the one or the other.
-__device__ void Store(float x, std::int64_t at, float* out, std::uint16_t* rounded) {
-  if (rounded == nullptr) {
-    out[at] = x;
-  } else {
-    rounded[at] = static_cast<std::uint16_t>(FloatToBf16(x));
-  }
-}
-
 // grid: rows.
 __global__ void __launch_bounds__(kThreads) RmsNormKernel(RmsNormArgs args) {
   __shared__ float scratch[kThreads / kWarpLanes];
@@ -72,11 +63,6 @@ __global__ void __launch_bounds__(kThreads) AddToRowsKernel(AddToRowsArgs args) 
   if (index < args.n_rows * args.n) args.x[index] += args.y[index % args.n];
 }
 
-__global__ void __launch_bounds__(kThreads) RoundKernel(RoundArgs args) {
-  const std::int64_t index = Index();
-  if (index < args.n) args.out[index] = static_cast<std::uint16_t>(FloatToBf16(args.x[index]));
-}
-
 __global__ void __launch_bounds__(kThreads) LookupKernel(LookupArgs args) {
   const std::int64_t index = Index();
   const std::int64_t row = index / args.n;
@@ -115,11 +101,6 @@ cudaError_t LaunchAddToRows(const AddToRowsArgs& args, cudaStream_t stream) {
   const std::int64_t n = args.n_rows * args.n;
   if (n == 0) return cudaSuccess;
   return Launch(AddToRowsKernel, dim3(Blocks(n)), kThreads, stream, args);
-}
-
-cudaError_t LaunchRound(const RoundArgs& args, cudaStream_t stream) {
-  if (args.n == 0) return cudaSuccess;
-  return Launch(RoundKernel, dim3(Blocks(args.n)), kThreads, stream, args);
 }
 
 cudaError_t LaunchLookup(const LookupArgs& args, cudaStream_t stream) {

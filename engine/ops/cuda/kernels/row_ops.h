@@ -53,12 +53,6 @@ struct AddToRowsArgs {
   std::int64_t n = 0;
 };
 
-struct RoundArgs {
-  const float* x = nullptr;  // [n]
-  std::uint16_t* out = nullptr;
-  std::int64_t n = 0;
-};
-
 // Rows of a table by their numbers: of bf16 or, where that is null, of f32.
 struct LookupArgs {
   const std::uint16_t* bf16_table = nullptr;  // [any, n]
@@ -74,7 +68,6 @@ cudaError_t LaunchRope(const RopeArgs& args, cudaStream_t stream);
 cudaError_t LaunchSiluMul(const SiluMulArgs& args, cudaStream_t stream);
 cudaError_t LaunchAdd(const AddArgs& args, cudaStream_t stream);
 cudaError_t LaunchAddToRows(const AddToRowsArgs& args, cudaStream_t stream);
-cudaError_t LaunchRound(const RoundArgs& args, cudaStream_t stream);
 cudaError_t LaunchLookup(const LookupArgs& args, cudaStream_t stream);
 
 }  // namespace keyhole::cuda
