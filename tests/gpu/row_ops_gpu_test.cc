@@ -39,7 +39,7 @@ class RowOpsGpuTest : public GpuTest {
 };
 
 TEST_F(RowOpsGpuTest, RmsNorm) {
-  for (const std::int64_t n : {1, 31, 64, 255, 257, 1000}) {
+  for (const std::int64_t n : {1, 31, 64, 128, 129, 1000, 4096, 4097, 16384}) {
     const std::vector<float> x = Random(3 * n, 4);
     const std::vector<float> weight = Random(n);
     std::vector<float> expected(3 * n);
@@ -54,6 +54,25 @@ TEST_F(RowOpsGpuTest, RmsNorm) {
                    .eps = 0.5F});
     ExpectNear(FromDevice(on_device, 3 * n), expected);
   }
+}
+
+TEST_F(RowOpsGpuTest, ANormedRowHasTheSameBitsInAnyBatch) {
+  for (const std::int64_t n : {128, 300, 5000}) {
+    const std::vector<float> x = Random(3 * n);
+    cuda::RmsNormArgs args = {.x = ToDevice(x),
+                              .weight = ToDevice(Random(n)),
+                              .out = Take<float>(3 * n),
+                              .n_rows = 3,
+                              .n = n,
+                              .eps = 1e-5F};
+    cuda::RmsNorm(stream(), args);
+    const std::vector<float> all = FromDevice(args.out, 3 * n);
+    args.x += 2 * n;
+    args.n_rows = 1;
+    cuda::RmsNorm(stream(), args);
+    EXPECT_EQ(FromDevice(args.out, n), std::vector<float>(all.begin() + 2 * n, all.end()));
+  }
+  EXPECT_THROW(cuda::RmsNorm(stream(), {.n = cuda::kMaxNormed + 1}), std::logic_error);
 }
 
 TEST_F(RowOpsGpuTest, RoundedResultsAreThoseRounded) {

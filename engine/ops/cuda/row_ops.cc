@@ -8,6 +8,7 @@ namespace keyhole::cuda {
 void RmsNorm(const Stream& stream, const RmsNormArgs& args) {
   constexpr std::string_view kOp = "cuda RmsNorm";
   CheckOp(args.n_rows >= 0 && args.n >= 0, kOp, "negative sizes");
+  CheckOp(args.n <= kMaxNormed, kOp, "a row is too long");
   CheckOp(args.n_rows * args.n == 0 || (args.x && args.weight && (args.out || args.rounded)),
           kOp,
           "null argument");

@@ -7,8 +7,8 @@
 
 namespace keyhole::cuda {
 
-// Within 1e-6 relative of the same operators on the CPU. Throw std::logic_error for missing arrays,
-// DeviceError.
+// Within 1e-6 relative of the same operators on the CPU. Throw std::logic_error for missing arrays
+// and rows that are too long, DeviceError.
 void RmsNorm(const Stream& stream, const RmsNormArgs& args);
 void ApplyRope(const Stream& stream, const RopeArgs& args);
 void SiluMul(const Stream& stream, const SiluMulArgs& args);

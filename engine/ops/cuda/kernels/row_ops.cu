@@ -14,18 +14,38 @@ unsigned Blocks(std::int64_t n) {
 
 __device__ std::int64_t Index() { return std::int64_t{blockIdx.x} * kThreads + threadIdx.x; }
 
-// grid: rows.
-__global__ void __launch_bounds__(kThreads) RmsNormKernel(RmsNormArgs args) {
-  __shared__ float scratch[kThreads / kWarpLanes];
-  const float* x = args.x + std::int64_t{blockIdx.x} * args.n;
+// A thread has kValues values of a row, all on their way at once. Which and in what order they are
+// added up depends on n alone. grid: rows.
+template <int kRowThreads, int kValues>
+__global__ void __launch_bounds__(kRowThreads) RmsNormKernel(RmsNormArgs args) {
+  __shared__ float scratch[kRowThreads / kWarpLanes];
   const std::int64_t first = std::int64_t{blockIdx.x} * args.n;
-  float sum = 0;
-  for (std::int64_t i = threadIdx.x; i < args.n; i += kThreads) sum += x[i] * x[i];
-  sum = BlockReduce<kThreads>(sum, Sum{}, scratch);
-  const float factor = 1 / sqrtf(sum / static_cast<float>(args.n) + args.eps);
-  for (std::int64_t i = threadIdx.x; i < args.n; i += kThreads) {
-    Store(x[i] * factor * args.weight[i], first + i, args.out, args.rounded);
+  const auto n = static_cast<int>(args.n);
+  const auto thread = static_cast<int>(threadIdx.x);
+  float x[kValues];
+  float weight[kValues];
+#pragma unroll
+  for (int j = 0; j < kValues; ++j) {
+    const int i = thread + j * kRowThreads;
+    x[j] = i < n ? args.x[first + i] : 0;
+    weight[j] = i < n ? args.weight[i] : 0;
   }
+  float sum = 0;
+#pragma unroll
+  for (int j = 0; j < kValues; ++j) sum += x[j] * x[j];
+  sum = BlockReduce<kRowThreads>(sum, Sum{}, scratch);
+  const float factor = 1 / sqrtf(sum / static_cast<float>(n) + args.eps);
+#pragma unroll
+  for (int j = 0; j < kValues; ++j) {
+    const int i = thread + j * kRowThreads;
+    if (i < n) Store(x[j] * factor * weight[j], first + i, args.out, args.rounded);
+  }
+}
+
+template <int kRowThreads, int kValues>
+cudaError_t LaunchRmsNorm(const RmsNormArgs& args, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(args.n_rows));
+  return Launch(RmsNormKernel<kRowThreads, kValues>, grid, kRowThreads, stream, args);
 }
 
 // A thread turns one pair of values.
@@ -76,8 +96,11 @@ __global__ void __launch_bounds__(kThreads) LookupKernel(LookupArgs args) {
 
 cudaError_t LaunchRmsNorm(const RmsNormArgs& args, cudaStream_t stream) {
   if (args.n_rows == 0 || args.n == 0) return cudaSuccess;
-  const dim3 grid(static_cast<unsigned>(args.n_rows));
-  return Launch(RmsNormKernel, grid, kThreads, stream, args);
+  if (args.n <= 32 * 4) return LaunchRmsNorm<32, 4>(args, stream);  // a head
+  if (args.n <= 1024 * 4) return LaunchRmsNorm<1024, 4>(args, stream);
+  static_assert(1024 * 16 == kMaxNormed);
+  if (args.n <= kMaxNormed) return LaunchRmsNorm<1024, 16>(args, stream);
+  return cudaErrorInvalidValue;
 }
 
 cudaError_t LaunchRope(const RopeArgs& args, cudaStream_t stream) {

@@ -8,8 +8,10 @@
 
 namespace keyhole::cuda {
 
+constexpr std::int64_t kMaxNormed = 16384;  // values of a row: a thread keeps its own in registers
+
 struct RmsNormArgs {
-  const float* x = nullptr;       // [n_rows, n]
+  const float* x = nullptr;       // [n_rows, n], n at most kMaxNormed
   const float* weight = nullptr;  // [n]
   float* out = nullptr;           // like x, may be x
   std::uint16_t* rounded = nullptr;
