@@ -217,6 +217,38 @@ TEST_F(RowOpsGpuTest, Rope) {
   }
 }
 
+TEST_F(RowOpsGpuTest, RopeTurnsTheSameRowsSeveralTimes) {
+  constexpr std::int32_t kHalf = 12;
+  const std::vector<std::int32_t> index = {4, 0, 9, 1, 1, 3};  // of two turns
+  const std::vector<float> cos = Random(10 * kHalf);
+  const std::vector<float> sin = Random(10 * kHalf);
+  const std::vector<float> x = Random(std::size_t{3} * 5 * 2 * kHalf);
+  std::vector<float> expected(2 * x.size());
+  for (int turn = 0; turn < 2; ++turn) {
+    RopeCpu(cpu_,
+            {x.data(),
+             cos.data(),
+             sin.data(),
+             index.data() + 3 * turn,
+             expected.data() + turn * x.size(),
+             3,
+             5,
+             kHalf});
+  }
+  auto* out = Take<float>(expected.size());
+  cuda::ApplyRope(stream(),
+                  {.x = ToDevice(x),
+                   .cos = ToDevice(cos),
+                   .sin = ToDevice(sin),
+                   .index = ToDevice(index),
+                   .out = out,
+                   .n_rows = 3,
+                   .n_heads = 5,
+                   .half = kHalf,
+                   .n_turns = 2});
+  ExpectNear(FromDevice(out, expected.size()), expected);
+}
+
 TEST_F(RowOpsGpuTest, SiluMulAndAdd) {
   for (const std::int64_t n : {1, 100, 257}) {
     std::vector<float> gate_up = Random(2 * 2 * n, 5);

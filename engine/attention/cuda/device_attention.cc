@@ -239,33 +239,29 @@ void DeviceAttention::PlanRotations(const ModelInput& input, const DeviceProject
   }
   const std::int32_t* index = memory_.indices.Upload<std::int32_t>(indices);
   // Rows of all steps so far, so that most steps find their place again.
-  const std::size_t room = std::bit_ceil(n) * shape_.n_heads * head_dim();
-  Block block = memory_.rotated.Reserve(4 * Block::Bytes(room, sizeof(float)));
-  const auto rotate = [&](const float* x, std::int32_t n_heads, const std::int32_t* by) {
-    auto* out = block.Cut<float>(room);
-    return RopeArgs{.x = x,
-                    .cos = parts_.rope.cos,
-                    .sin = parts_.rope.sin,
-                    .index = by,
-                    .out = out,
-                    .n_rows = static_cast<std::int64_t>(n),
-                    .n_heads = n_heads,
-                    .half = head_dim() / 2};
-  };
-  auto& rotations = arguments_.rotations;
-  rotated_ = {};
-  rotations[0] = rotate(projections.q, shape_.n_heads, index);
-  rotated_.near = rotated_.selected = rotated_.initial = rotations[0].out;
-  if (far) {
-    rotations[1] = rotate(projections.q, shape_.n_heads, index + n);
-    rotations[2] = rotate(projections.q, shape_.n_heads, index + 2 * n);
-    rotated_.selected = rotations[1].out;
-    rotated_.initial = rotations[2].out;
-  }
-  if (!rectified()) {
-    rotations[3] = rotate(projections.k, layout_.n_kv_heads, index);
-    rotated_.keys = rotations[3].out;
-  }
+  const std::size_t row = static_cast<std::size_t>(shape_.n_heads) * head_dim();
+  const std::size_t room = std::bit_ceil(n) * row;
+  Block block = memory_.rotated.Reserve(Block::Bytes(3 * room, sizeof(float)) +
+                                        Block::Bytes(room, sizeof(float)));
+  auto* queries = block.Cut<float>(3 * room);
+  arguments_.rotated_queries = {.x = projections.q,
+                                .cos = parts_.rope.cos,
+                                .sin = parts_.rope.sin,
+                                .index = index,
+                                .out = queries,
+                                .n_rows = static_cast<std::int64_t>(n),
+                                .n_heads = shape_.n_heads,
+                                .half = head_dim() / 2,
+                                .n_turns = far ? 3 : 1};
+  rotated_ = {.near = queries,
+              .selected = far ? queries + n * row : queries,
+              .initial = far ? queries + 2 * n * row : queries};
+  if (rectified()) return;
+  rotated_.keys = block.Cut<float>(room);
+  arguments_.rotated_keys = arguments_.rotated_queries;
+  arguments_.rotated_keys.x = projections.k;
+  arguments_.rotated_keys.out = rotated_.keys;
+  arguments_.rotated_keys.n_heads = layout_.n_kv_heads;
 }
 
 void DeviceAttention::PlanAppends(const DeviceProjections& projections) {

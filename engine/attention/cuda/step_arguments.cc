@@ -38,9 +38,8 @@ void StepArguments::Queue(std::int32_t layer,
                           const Stream& stream) const {
   const DeviceDigestMaps::Layer* map = maps == nullptr ? nullptr : &maps->layer(layer);
   const bool selects = map != nullptr && map->slot >= 0;
-  for (const RopeArgs& rotation : rotations) {
-    if (rotation.n_rows > 0) ApplyRope(stream, rotation);
-  }
+  ApplyRope(stream, rotated_queries);
+  ApplyRope(stream, rotated_keys);
   if (selects) {
     CompressQueriesArgs compress_here = compress;
     compress_here.map = map->query;

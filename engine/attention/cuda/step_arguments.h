@@ -2,7 +2,6 @@
 // so that a step whose arguments are those of a captured one can replay it.
 #pragma once
 
-#include <array>
 #include <cstdint>
 
 #include "engine/attention/cuda/device_digest_maps.h"
@@ -22,9 +21,8 @@
 namespace keyhole::cuda {
 
 struct StepArguments {
-  // Rotations of the step's queries and, in native positions, keys. Without rows: not needed.
-  static constexpr int kRotations = 4;
-  std::array<RopeArgs, kRotations> rotations;
+  RopeArgs rotated_queries;
+  RopeArgs rotated_keys;  // native positions only; else without rows
   AppendKvArgs append;
   AppendDigestsArgs digests;
   CompressQueriesArgs compress;

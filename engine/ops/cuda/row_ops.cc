@@ -17,7 +17,9 @@ void RmsNorm(const Stream& stream, const RmsNormArgs& args) {
 
 void ApplyRope(const Stream& stream, const RopeArgs& args) {
   constexpr std::string_view kOp = "cuda ApplyRope";
-  CheckOp(args.n_rows >= 0 && args.n_heads >= 0 && args.half >= 0, kOp, "negative sizes");
+  CheckOp(args.n_rows >= 0 && args.n_heads >= 0 && args.half >= 0 && args.n_turns >= 0,
+          kOp,
+          "negative sizes");
   CheckOp(args.n_rows == 0 || (args.x && args.cos && args.sin && args.index && args.out),
           kOp,
           "null argument");

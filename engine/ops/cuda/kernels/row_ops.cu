@@ -48,17 +48,20 @@ cudaError_t LaunchRmsNorm(const RmsNormArgs& args, cudaStream_t stream) {
   return Launch(RmsNormKernel<kRowThreads, kValues>, grid, kRowThreads, stream, args);
 }
 
-// A thread turns one pair of values.
+// A thread turns one pair of values. grid: pairs; turns.
 __global__ void __launch_bounds__(kThreads) RopeKernel(RopeArgs args) {
   const std::int64_t index = Index();
   const std::int64_t vector = index / args.half;
-  if (vector >= args.n_rows * args.n_heads) return;
+  const std::int64_t n_vectors = args.n_rows * args.n_heads;
+  if (vector >= n_vectors) return;
   const auto i = static_cast<std::int32_t>(index - vector * args.half);
-  const std::int64_t at = std::int64_t{args.index[vector / args.n_heads]} * args.half + i;
+  const std::int64_t turn = blockIdx.y;
+  const std::int32_t position = args.index[turn * args.n_rows + vector / args.n_heads];
+  const std::int64_t at = std::int64_t{position} * args.half + i;
   const float cos = args.cos[at];
   const float sin = args.sin[at];
   const float* x = args.x + vector * 2 * args.half;
-  float* out = args.out + vector * 2 * args.half;
+  float* out = args.out + (turn * n_vectors + vector) * 2 * args.half;
   const float first = x[i];
   const float second = x[args.half + i];
   out[i] = first * cos - second * sin;
@@ -105,8 +108,8 @@ cudaError_t LaunchRmsNorm(const RmsNormArgs& args, cudaStream_t stream) {
 
 cudaError_t LaunchRope(const RopeArgs& args, cudaStream_t stream) {
   const std::int64_t n = args.n_rows * args.n_heads * args.half;
-  if (n == 0) return cudaSuccess;
-  return Launch(RopeKernel, dim3(Blocks(n)), kThreads, stream, args);
+  if (n == 0 || args.n_turns == 0) return cudaSuccess;
+  return Launch(RopeKernel, dim3(Blocks(n), args.n_turns), kThreads, stream, args);
 }
 
 cudaError_t LaunchSiluMul(const SiluMulArgs& args, cudaStream_t stream) {

@@ -20,15 +20,17 @@ struct RmsNormArgs {
   float eps = 0;
 };
 
+// The same rows to one or more positions each: turn t takes row i to index[t, i].
 struct RopeArgs {
   const float* x = nullptr;    // [n_rows, n_heads, 2 * half]
   const float* cos = nullptr;  // [n_positions, half]
   const float* sin = nullptr;
-  const std::int32_t* index = nullptr;  // [n_rows]
-  float* out = nullptr;                 // like x, may be x
+  const std::int32_t* index = nullptr;  // [n_turns, n_rows]
+  float* out = nullptr;                 // [n_turns], each like x; of one turn may be x
   std::int64_t n_rows = 0;
   std::int32_t n_heads = 0;
   std::int32_t half = 0;
+  std::int32_t n_turns = 1;
 
   bool operator==(const RopeArgs&) const = default;
 };
