@@ -39,13 +39,7 @@ std::size_t CutAll(const ModelShard& shard,
   Cutter cutter(base);
   cutter.Cut(rows.hidden, n * config.hidden_size);
   cutter.Cut(rows.normed, std::max(n, n_logits) * config.hidden_size);
-  if (shard.shard.whole()) {
-    cutter.Cut(rows.q, n * config.q_size());
-    cutter.Cut(rows.k, n * config.kv_size());
-  } else {
-    cutter.Cut(rows.q, n * (config.q_size() + config.kv_size()));
-  }
-  cutter.Cut(rows.v, n * config.kv_size());
+  cutter.Cut(rows.q, n * (config.q_size() + 2 * config.kv_size()));
   cutter.Cut(rows.attended, n * config.q_size());
   cutter.Cut(rows.gate_up, n * 2 * config.ffn_size);
   cutter.Cut(rows.gated, n * config.ffn_size);
@@ -76,7 +70,8 @@ std::size_t DeviceActivationMemory::Bytes(const ModelShard& shard,
 DeviceActivations DeviceActivationMemory::Rows(std::int64_t n, std::int64_t n_logits) {
   if (n > n_rows_ || n_logits > n_logits_) Grow(n, n_logits);
   DeviceActivations rows = rows_;
-  if (!shard_.shard.whole()) rows.k = rows.q + n * shard_.config.q_size();
+  rows.k = rows.q + n * shard_.config.q_size();
+  rows.v = rows.k + n * shard_.config.kv_size();
   return rows;
 }
 

@@ -10,7 +10,8 @@
 
 namespace keyhole::cuda {
 
-// By rows; [n, ...]. Plain data.
+// By rows; [n, ...]. q, k and v follow each other without a gap: ranks send q and k at once, and of
+// a single row all three are one product's. Plain data.
 struct DeviceActivations {
   float* hidden = nullptr;            // [n, hidden_size]
   std::uint16_t* normed = nullptr;    // [n, hidden_size]
@@ -23,7 +24,7 @@ struct DeviceActivations {
   float* last = nullptr;              // [n_logits, hidden_size]
   float* logits = nullptr;            // [n_logits, vocab_size]
   std::int32_t* tokens = nullptr;     // [n_logits]: of the largest logits
-  // With several ranks; k then follows q without a gap, so that both are sent at once.
+  // With several ranks.
   float* partial = nullptr;      // [n, hidden_size]: this rank's part of a sum over ranks
   float* gathered = nullptr;     // what ranks have sent, one after the other
   float* all_q = nullptr;        // [n, all heads, head_dim]

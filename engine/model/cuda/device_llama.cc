@@ -213,9 +213,13 @@ void DeviceLlama::QueueLayer(std::int32_t layer, const StepKey& step) {
   norm(weights.attn_norm);
   const std::int64_t q_size = config.q_size();
   const std::int64_t kv_size = config.kv_size();
-  linear_.Run(rows.normed, step.n, weights.qkv.Rows(0, q_size), rows.q);
-  linear_.Run(rows.normed, step.n, weights.qkv.Rows(q_size, kv_size), rows.k);
-  linear_.Run(rows.normed, step.n, weights.qkv.Rows(q_size + kv_size, kv_size), rows.v);
+  if (step.n == 1) {  // one product of more columns fills the device better
+    linear_.Run(rows.normed, 1, weights.qkv, rows.q);
+  } else {
+    linear_.Run(rows.normed, step.n, weights.qkv.Rows(0, q_size), rows.q);
+    linear_.Run(rows.normed, step.n, weights.qkv.Rows(q_size, kv_size), rows.k);
+    linear_.Run(rows.normed, step.n, weights.qkv.Rows(q_size + kv_size, kv_size), rows.v);
+  }
   if (weights.q_bias != nullptr) {
     const auto add = [&](float* x, const float* bias, std::int64_t n) {
       AddToRows(stream, {.x = x, .y = bias, .n_rows = step.n, .n = n});
