@@ -78,6 +78,16 @@ TEST(AttendPlanTest, ASequencesSplitsDoNotDependOnTheBatch) {
   EXPECT_EQ(alone.sequences[0].n_splits, together.sequences[1].n_splits);
 }
 
+TEST(AttendPlanTest, PartialResultsAreAtMostWhatIsCountedForThem) {
+  const Case longest(1, 1 << 20);
+  const std::vector<AttendParams> batch(3, longest.params);
+  AttendPlan plan;
+  PlanAttend(kSettings, batch, plan);
+  const auto bytes = static_cast<std::size_t>(plan.n_partials) * 64 * sizeof(float);
+  EXPECT_LE(bytes, AttendScratchBytes(3, 4, 64));
+  EXPECT_GE(3 * bytes, AttendScratchBytes(3, 4, 64)) << "rounded up to a power of two";
+}
+
 TEST(AttendPlanTest, BrokenCallsAreRefused) {
   AttendPlan plan;
   const auto refuses = [&](const AttendSettings& settings, const Case& c) {

@@ -1,18 +1,23 @@
 #include "engine/model/cuda/accelerator_memory.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "engine/kv/window_cache.h"
 #include "engine/model/cuda/device_activations.h"
+#include "engine/ops/cuda/attend_rows.h"
+#include "engine/ops/cuda/hot_row_memory.h"
 
 namespace keyhole::cuda {
 namespace {
 
-// Arguments, scratch and graphs grow with the steps, and cuBLAS takes memory of its own.
-constexpr std::size_t kSpareBytes = std::size_t{256} << 20;
-constexpr std::size_t kSpareShare = 16;
+// Kernels of ours and of cuBLAS come to the device when they are first used, cuBLAS has a
+// workspace, and arguments, scratch and graphs grow with the steps. A small device has small
+// models.
+constexpr std::size_t kSpareBytes = std::size_t{768} << 20;
+constexpr std::size_t kSpareShare = 8;
 
 std::size_t Less(std::size_t from, std::size_t what) { return from - std::min(from, what); }
 
@@ -26,7 +31,11 @@ std::size_t StepBytes(const ModelShard& shard,
   const std::int64_t n_rows = std::int64_t{chunk} + settings.max_running;
   std::size_t bytes = DeviceActivationMemory::Bytes(shard, n_rows, settings.max_logits);
   // Queries turned to three distances, and keys.
-  bytes += 4 * static_cast<std::size_t>(n_rows) * config.q_size() * sizeof(float);
+  bytes += 4 * std::bit_ceil(static_cast<std::size_t>(n_rows)) * config.q_size() * sizeof(float);
+  // Of layers that select and of those that do not.
+  bytes += 2 * AttendScratchBytes(settings.max_running,
+                                  static_cast<std::int32_t>(config.n_heads / config.n_kv_heads),
+                                  static_cast<std::int32_t>(config.head_dim));
   // Scores of every row of a sequence, pooled ones, and those that may be chosen with their rows.
   bytes += 4 * sizeof(float) * static_cast<std::size_t>(settings.max_context) *
            static_cast<std::size_t>(settings.max_running);
@@ -57,7 +66,12 @@ absl::StatusOr<AcceleratorMemory> ShareMemory(const KvLayout& layout,
   if (settings.residency == Residency::kAuto) n_pages = std::max(on_device, on_host);
   constexpr std::size_t kMostPages = std::numeric_limits<std::int32_t>::max();
   n_pages = std::min({n_pages, usable, kMostPages});
-  const std::size_t for_rows = Less(room, n_pages * digest_page_bytes);
+  const bool spills = settings.residency == Residency::kHost || n_pages > on_device;
+  const std::size_t beside = digest_page_bytes + (spills ? PageTableBytes(layout) : 0);
+  std::size_t for_rows = Less(room, n_pages * beside);
+  if (spills) {  // any row of the device may be a hot one
+    for_rows = for_rows / (layout.row_bytes() + kHotRowTableBytes) * layout.row_bytes();
+  }
   AcceleratorMemory memory;
   memory.n_pages = static_cast<std::int32_t>(n_pages);
   memory.device_bytes = settings.device_bytes > 0 ? settings.device_bytes : for_rows;
@@ -69,8 +83,8 @@ absl::StatusOr<AcceleratorMemory> ShareMemory(const KvLayout& layout,
                                                    " bytes and, of ",
                                                    n_pages,
                                                    " pages in all, ",
-                                                   digest_page_bytes,
-                                                   " bytes each of compressed keys"));
+                                                   beside,
+                                                   " bytes each of compressed keys and tables"));
 }
 
 }  // namespace keyhole::cuda

@@ -23,7 +23,8 @@ std::size_t StepBytes(const ModelShard& shard,
 
 // `free_bytes`: of the device, without what a step needs. Every page that sequences can use at
 // once, as far as the host, or else the device, has room for it; the digests of all lie on the
-// device. Errors: RESOURCE_EXHAUSTED, which names what there is.
+// device, and where pages spill the tables by which it finds their rows. Errors:
+// RESOURCE_EXHAUSTED, which names what there is.
 absl::StatusOr<AcceleratorMemory> ShareMemory(const KvLayout& layout,
                                               std::size_t digest_page_bytes,
                                               std::size_t free_bytes,

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "engine/ops/cuda/attend_plan.h"
+#include "engine/ops/cuda/kernels/attend_split.h"
 
 namespace keyhole::cuda {
 namespace {
@@ -17,7 +18,20 @@ AttendArgs ArgsOf(AttendArgs args, const AttendLaunch& launch) {
   return args;
 }
 
+// Of so many vectors of head_dim.
+std::size_t PartialBytes(std::size_t n, std::int32_t head_dim) {
+  return Workspace::Block::Bytes(n * head_dim, sizeof(float)) +
+         Workspace::Block::Bytes(n, sizeof(SoftmaxState));
+}
+
 }  // namespace
+
+std::size_t AttendScratchBytes(std::int32_t n_sequences,
+                               std::int32_t group,
+                               std::int32_t head_dim) {
+  const std::size_t n = std::size_t{kWantedBlocks} * n_sequences * group;
+  return PartialBytes(std::bit_ceil(n), head_dim);
+}
 
 AttendRowsArgs PlanAttendRows(const AttendSettings& settings,
                               std::span<const AttendParams> sequences,
@@ -26,11 +40,9 @@ AttendRowsArgs PlanAttendRows(const AttendSettings& settings,
   AttendPlan plan;
   PlanAttend(settings, sequences, plan);
   const KvLayout& layout = sequences.front().store.layout;
-  using Block = Workspace::Block;
   // Steps of about the same size find their scratch at the same addresses.
   const std::size_t n = std::bit_ceil(static_cast<std::size_t>(plan.n_partials));
-  Block block = workspace.Reserve(Block::Bytes(n * layout.head_dim, sizeof(float)) +
-                                  Block::Bytes(n, sizeof(SoftmaxState)));
+  Workspace::Block block = workspace.Reserve(PartialBytes(n, layout.head_dim));
   const AttendArgs args = {.sequences = workspace.Upload<AttendSequence>(plan.sequences),
                            .layer = settings.layer,
                            .n_heads = settings.n_heads,

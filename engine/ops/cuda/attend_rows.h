@@ -51,6 +51,10 @@ void AttendRows(const AttendSettings& settings,
                 std::span<const AttendParams> sequences,
                 Workspace& workspace);
 
+// Device memory for the partial results of so many sequences of one query each, at most. `group`:
+// query heads of a KV head.
+std::size_t AttendScratchBytes(std::int32_t n_sequences, std::int32_t group, std::int32_t head_dim);
+
 // Arguments of the launches of all layers of a step, which differ in `layer` alone: rings are those
 // of layer 0, and the others lie layer_bytes apart. Scratch is that of the workspace.
 struct AttendRowsArgs {

@@ -14,7 +14,12 @@
 
 namespace keyhole::cuda {
 
-// 4 bytes for each row of a page over all layers, where pages spill; 8 for each hot row.
+// What the tables take where pages spill: for a page, and for a hot row of one layer.
+constexpr std::size_t PageTableBytes(const KvLayout& layout) {
+  return sizeof(std::int32_t) * layout.n_layers * layout.page_size;
+}
+constexpr std::size_t kHotRowTableBytes = 2 * sizeof(std::int32_t);
+
 // Owner: attention. Thread: executor only. REQUIRES: the stream outlives it.
 class HotRowMemory {
  public:
