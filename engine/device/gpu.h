@@ -15,7 +15,7 @@ struct GpuInfo {
   int minor = 0;
   int n_multiprocessors = 0;
   std::size_t total_bytes = 0;
-  std::size_t free_bytes = 0;
+  std::size_t free_bytes = 0;  // for buffers: what earlier ones gave back is free
 };
 
 // False in a build whose calls all fail with FAILED_PRECONDITION, since it has no CUDA.

@@ -24,6 +24,23 @@ TEST_F(EmulatedDeviceTest, ShortMemoryIsRecoverable) {
   EXPECT_TRUE(DeviceBuffer::Allocate(stream(), 64).ok());
 }
 
+TEST_F(EmulatedDeviceTest, MemoryThatBuffersGaveBackIsFree) {
+  const auto of_device = [] {
+    std::size_t free_bytes = 0;
+    std::size_t total_bytes = 0;
+    EXPECT_EQ(cudaMemGetInfo(&free_bytes, &total_bytes), cudaSuccess);
+    return free_bytes;
+  };
+  const std::size_t before = OpenGpu(0)->free_bytes;
+  const std::size_t bytes = before - of_device() + 4096;  // more than the pool keeps
+  absl::StatusOr<DeviceBuffer> buffer = DeviceBuffer::Allocate(stream(), bytes);
+  ASSERT_TRUE(buffer.ok());
+  EXPECT_EQ(OpenGpu(0)->free_bytes, before - bytes);
+  *buffer = DeviceBuffer();
+  EXPECT_EQ(OpenGpu(0)->free_bytes, before);
+  EXPECT_EQ(of_device(), before - bytes) << "the pool keeps it";
+}
+
 TEST_F(EmulatedDeviceTest, AnUploadThatFailedIsMadeAgain) {
   const std::vector<std::int32_t> values = {1, 2, 3};
   const std::vector<std::int32_t> others(5000, 7);

@@ -7,16 +7,27 @@
 namespace keyhole {
 namespace {
 
-absl::Status KeepFreedMemory(int ordinal) {
-  cudaMemPool_t pool = nullptr;
-  if (absl::Status status =
-          CudaStatus(cudaDeviceGetDefaultMemPool(&pool, ordinal), "memory pool of the GPU");
-      !status.ok()) {
-    return status;
-  }
+absl::Status KeepFreedMemory(cudaMemPool_t pool) {
   std::uint64_t keep = UINT64_MAX;
   return CudaStatus(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep),
                     "release threshold of the GPU's memory pool");
+}
+
+absl::Status ReadPool(cudaMemPool_t pool, cudaMemPoolAttr attribute, std::uint64_t& bytes) {
+  return CudaStatus(cudaMemPoolGetAttribute(pool, attribute, &bytes),
+                    "size of the GPU's memory pool");
+}
+
+// Buffers can have what is free, and what the pool keeps of those that are gone.
+absl::Status CountMemory(cudaMemPool_t pool, GpuInfo& info) {
+  std::uint64_t reserved = 0;
+  std::uint64_t used = 0;
+  absl::Status status =
+      CudaStatus(cudaMemGetInfo(&info.free_bytes, &info.total_bytes), "memory of the GPU");
+  status.Update(ReadPool(pool, cudaMemPoolAttrReservedMemCurrent, reserved));
+  status.Update(ReadPool(pool, cudaMemPoolAttrUsedMemCurrent, used));
+  info.free_bytes += reserved - used;
+  return status;
 }
 
 }  // namespace
@@ -28,10 +39,12 @@ absl::StatusOr<GpuInfo> OpenGpu(int ordinal) {
   GpuInfo info;
   absl::Status status = CudaStatus(cudaSetDevice(ordinal), "choosing the GPU");
   status.Update(CudaStatus(cudaGetDeviceProperties(&properties, ordinal), "properties of the GPU"));
-  if (status.ok()) status = KeepFreedMemory(ordinal);
+  cudaMemPool_t pool = nullptr;
   if (status.ok()) {
-    status = CudaStatus(cudaMemGetInfo(&info.free_bytes, &info.total_bytes), "memory of the GPU");
+    status = CudaStatus(cudaDeviceGetDefaultMemPool(&pool, ordinal), "memory pool of the GPU");
   }
+  if (status.ok()) status = KeepFreedMemory(pool);
+  if (status.ok()) status = CountMemory(pool, info);
   if (!status.ok()) return status;
   info.name = properties.name;
   info.major = properties.major;

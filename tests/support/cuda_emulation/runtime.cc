@@ -1,8 +1,10 @@
-#include <atomic>
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -34,20 +36,35 @@ struct CUevent_st {
 namespace {
 
 constexpr std::size_t kTotalBytes = std::size_t{1} << 34;
-std::atomic<std::size_t> taken =
-    0;  // by allocations that were not given back; sizes lie before the data
-constexpr std::size_t kHeader = 256;
+constexpr std::size_t kHeader = 256;  // the size lies before the data
+
+// Of the device's memory: what is in use, and what came back and is kept.
+struct Pool {
+  std::mutex mutex;
+  std::uint64_t used = 0;
+  std::uint64_t reserved = 0;  // at least what is used
+  std::uint64_t threshold = 0;
+};
+Pool pool;
 
 cudaError_t Failure(Call call) { return static_cast<cudaError_t>(TakeFailure(call)); }
 
 cudaError_t Take(void** data, std::size_t bytes) {
-  if (bytes > kTotalBytes - taken) return cudaErrorMemoryAllocation;
+  if (bytes > kTotalBytes) return cudaErrorMemoryAllocation;
   void* memory = nullptr;
   if (posix_memalign(&memory, kHeader, kHeader + bytes) != 0) return cudaErrorMemoryAllocation;
   *static_cast<std::size_t*>(memory) = bytes;
   *data = static_cast<char*>(memory) + kHeader;
   std::memset(*data, 0xFF, bytes);
-  taken += bytes;
+  return cudaSuccess;
+}
+
+cudaError_t TakeOfPool(void** data, std::size_t bytes) {
+  const std::lock_guard lock(pool.mutex);
+  if (bytes > kTotalBytes - pool.used) return cudaErrorMemoryAllocation;
+  if (const cudaError_t error = Take(data, bytes); error != cudaSuccess) return error;
+  pool.used += bytes;
+  pool.reserved = std::max(pool.reserved, pool.used);
   return cudaSuccess;
 }
 
@@ -58,11 +75,19 @@ cudaError_t Refuse(cudaStream_t stream) {
   return cudaErrorStreamCaptureUnsupported;
 }
 
-cudaError_t Give(void* data) {
-  if (data == nullptr) return cudaSuccess;
+// The bytes that were there.
+std::size_t Give(void* data) {
+  if (data == nullptr) return 0;
   void* memory = static_cast<char*>(data) - kHeader;
-  taken -= *static_cast<std::size_t*>(memory);
+  const std::size_t bytes = *static_cast<std::size_t*>(memory);
   std::free(memory);
+  return bytes;
+}
+
+cudaError_t GiveToPool(void* data) {
+  const std::lock_guard lock(pool.mutex);
+  pool.used -= Give(data);
+  pool.reserved = std::max(pool.used, std::min(pool.reserved, pool.threshold));
   return cudaSuccess;
 }
 
@@ -93,11 +118,24 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 }
 cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total_bytes) {
   *total_bytes = kTotalBytes;
-  *free_bytes = kTotalBytes - taken;
+  const std::lock_guard lock(pool.mutex);
+  *free_bytes = kTotalBytes - pool.reserved;
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t*, int) { return cudaSuccess; }
-cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void* value) {
+  if (attribute != cudaMemPoolAttrReleaseThreshold) return cudaErrorInvalidValue;
+  const std::lock_guard lock(pool.mutex);
+  pool.threshold = *static_cast<std::uint64_t*>(value);
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void* value) {
+  const std::lock_guard lock(pool.mutex);
+  const bool used = attribute == cudaMemPoolAttrUsedMemCurrent;
+  if (!used && attribute != cudaMemPoolAttrReservedMemCurrent) return cudaErrorInvalidValue;
+  *static_cast<std::uint64_t*>(value) = used ? pool.used : pool.reserved;
+  return cudaSuccess;
+}
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = new CUstream_st;
   return cudaSuccess;
@@ -136,13 +174,16 @@ cudaError_t cudaHostAlloc(void** data, std::size_t bytes, unsigned) {
   const cudaError_t failure = Failure(Call::kHostAlloc);
   return failure != cudaSuccess ? failure : Take(data, bytes);
 }
-cudaError_t cudaFreeHost(void* data) { return Give(data); }
+cudaError_t cudaFreeHost(void* data) {
+  Give(data);
+  return cudaSuccess;
+}
 cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream) {
   if (const cudaError_t refused = Refuse(stream); refused != cudaSuccess) return refused;
   const cudaError_t failure = Failure(Call::kMalloc);
-  return failure != cudaSuccess ? failure : Take(data, bytes);
+  return failure != cudaSuccess ? failure : TakeOfPool(data, bytes);
 }
-cudaError_t cudaFreeAsync(void* data, cudaStream_t) { return Give(data); }
+cudaError_t cudaFreeAsync(void* data, cudaStream_t) { return GiveToPool(data); }
 cudaError_t cudaMemcpyAsync(
     void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
   if (const cudaError_t failure = Failure(Call::kCopy); failure != cudaSuccess) return failure;
