@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <utility>
 
 #include "engine/device/device_copy.h"
 #include "engine/device/device_error.h"
 #include "engine/device/event.h"
+#include "engine/device/graph.h"
 
 namespace keyhole {
 namespace {
@@ -43,15 +45,6 @@ std::byte* GpuBench::TakeBytes(std::size_t bytes) {
   return buffers_.back().data();
 }
 
-std::byte* GpuBench::TakePinned(std::size_t bytes) {
-  pinned_.push_back(ValueOrThrow(PinnedBuffer::Allocate(bytes)));
-  if (!pinned_.back().pinned()) {
-    throw DeviceError(absl::ResourceExhaustedError(pinned_.back().why_pageable()));
-  }
-  std::fill_n(pinned_.back().data(), bytes, std::byte{0});
-  return pinned_.back().data();
-}
-
 void GpuBench::Copy(void* to, const void* from, std::size_t bytes) {
   ThrowIfFailed(CopyAsync(stream_, to, from, bytes));
 }
@@ -59,27 +52,32 @@ void GpuBench::Copy(void* to, const void* from, std::size_t bytes) {
 void GpuBench::Forget() {
   ThrowIfFailed(stream_.Synchronize());
   buffers_.clear();
-  pinned_.clear();
 }
 
-Microseconds GpuBench::Time(const std::function<void()>& call) {
+Microseconds GpuBench::Time(const std::function<void()>& call, Calls calls) {
   const Event begin = ValueOrThrow(Event::Create(Event::Timing::kYes));
   const Event end = ValueOrThrow(Event::Create(Event::Timing::kYes));
-  const auto run = [&](int n) {
+  const auto time = [&](const std::function<void()>& work) {
+    work();  // while this runs, what is measured is queued
     ThrowIfFailed(begin.Record(stream_));
-    for (int i = 0; i < n; ++i) call();
+    work();
     ThrowIfFailed(end.Record(stream_));
     ThrowIfFailed(stream_.Synchronize());
-    return 1000.0 * ValueOrThrow(end.MillisecondsSince(begin)) / n;
+    return 1000.0 * ValueOrThrow(end.MillisecondsSince(begin));
   };
-  double once = run(1);
-  if (check_) return {once, once};
-  once = std::min(run(3), run(3));
+  const double once = check_ ? kGroupMicroseconds : std::min(time(call), time(call));
   const int n = std::clamp(static_cast<int>(kGroupMicroseconds / once), 1, 200);
-  std::vector<double> times(kGroups);
-  for (double& time : times) time = run(n);
+  const auto launch = [&] {
+    for (int i = 0; i < n; ++i) call();
+    return absl::OkStatus();
+  };
+  std::optional<Graph> graph;
+  if (calls == Calls::kCaptured) graph = ValueOrThrow(Graph::Capture(stream_, launch));
+  const auto group = [&] { ThrowIfFailed(graph.has_value() ? graph->Launch(stream_) : launch()); };
+  std::vector<double> times(check_ ? 1 : kGroups);
+  for (double& of_call : times) of_call = time(group) / n;
   std::sort(times.begin(), times.end());
-  return {times[kGroups / 2], times.front()};
+  return {times[times.size() / 2], times.front()};
 }
 
 void GpuBench::Print(const std::string& name, const std::string& fields) const {

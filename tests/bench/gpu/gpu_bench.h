@@ -10,7 +10,6 @@
 
 #include "engine/device/device_buffer.h"
 #include "engine/device/gpu.h"
-#include "engine/device/pinned_buffer.h"
 #include "engine/device/stream.h"
 #include "engine/ops/cuda/workspace.h"
 
@@ -41,12 +40,15 @@ class GpuBench {
     Copy(copy, values.data(), values.size() * sizeof(T));
     return copy;
   }
-  std::byte* TakePinned(std::size_t bytes);
   void Copy(void* to, const void* from, std::size_t bytes);
   void Forget();
 
-  // Of one call, over at least five groups of calls.
-  Microseconds Time(const std::function<void()>& call);
+  // Captured calls are replayed, so that their time is the device's and not that of launches; they
+  // do nothing but queue kernels and copies.
+  enum class Calls { kCaptured, kLaunched };
+
+  // Of one call, over groups of calls.
+  Microseconds Time(const std::function<void()>& call, Calls calls = Calls::kCaptured);
 
   // Bytes a second of a copy within the device, reads and writes counted: the roof of this run.
   double device_bandwidth() const { return device_bandwidth_; }
@@ -62,7 +64,6 @@ class GpuBench {
   Stream stream_;
   cuda::Workspace workspace_;
   std::deque<DeviceBuffer> buffers_;
-  std::deque<PinnedBuffer> pinned_;
   double device_bandwidth_ = 0;
 };
 

@@ -3,15 +3,19 @@
 // `--check` runs small sizes once, to see that it works; a further argument names the benches to
 // run.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <deque>
 #include <numeric>
 #include <random>
+#include <set>
 #include <string_view>
 
 #include "engine/device/device_error.h"
+#include "engine/device/pinned_buffer.h"
 #include "engine/ops/cuda/append_digests.h"
 #include "engine/ops/cuda/append_kv.h"
 #include "engine/ops/cuda/attend_rows.h"
@@ -32,8 +36,16 @@ constexpr std::int32_t kRank = kDim / 2;  // of a digest, as a calibration makes
 constexpr KvLayout kLayout = {
     .n_layers = 1, .n_kv_heads = kKvHeads, .head_dim = kDim, .page_size = kPage};
 
-// Layers that calls take in turn, so that none finds its bytes in a cache of 50 MB.
-std::int32_t LayersFor(std::int32_t n) { return n > 131072 ? 1 : n > 32768 ? 4 : 16; }
+// Much more than a cache of 50 MB holds.
+constexpr std::size_t kUncached = std::size_t{256} << 20;
+
+// A share of the host's memory, so that rows lie as far apart as those of a full cache do and the
+// bus's addresses have to be translated anew.
+constexpr std::size_t kMaxPool = std::size_t{32} << 30;
+std::size_t PoolBytes() {
+  const auto free = static_cast<std::size_t>(sysconf(_SC_AVPHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  return std::min(kMaxPool, free / 4);
+}
 
 std::string Times(const Microseconds& time) {
   return fmt::format("\"median_us\": {:.2f}, \"best_us\": {:.2f}", time.median, time.best);
@@ -74,6 +86,12 @@ class KernelsBench {
   }
 
  private:
+  // Layers that calls take in turn, so that none finds its bytes in a cache.
+  std::int32_t LayersFor(std::size_t layer_bytes) const {
+    if (gpu_.check()) return 2;
+    return static_cast<std::int32_t>(kUncached / std::min(layer_bytes, kUncached));
+  }
+
   bool Wanted(std::string_view name) const { return only_.empty() || only_ == name; }
 
   cuda::DevicePageTable Pages(std::int32_t n_rows) {
@@ -92,9 +110,9 @@ class KernelsBench {
 
   void Score(std::int32_t n, std::int32_t rank, std::int32_t probes) {
     if (!Wanted("score")) return;
-    const DigestLayout layout = {
-        .n_slots = LayersFor(n), .n_groups = kKvHeads, .rank = rank, .page_size = kPage};
+    DigestLayout layout = {.n_slots = 1, .n_groups = kKvHeads, .rank = rank, .page_size = kPage};
     const cuda::DevicePageTable pages = Pages(n);
+    layout.n_slots = LayersFor(layout.page_bytes() * pages.n);
     std::vector<std::int8_t> queries(std::size_t(probes) * kHeads * rank);
     for (std::int8_t& x : queries) x = static_cast<std::int8_t>(random_());
     const cuda::ScoreRowsParams params = {
@@ -105,10 +123,11 @@ class KernelsBench {
         .queries = gpu_.ToDevice(queries),
         .scales = gpu_.ToDevice(std::vector<float>(probes * kHeads, 1e-4F)),
         .out = gpu_.Take<float>(n)};
-    std::int32_t slot = 0;
+    cuda::ScoreRowsArgs args =
+        cuda::PlanScoreRows({.n_heads = kHeads}, {&params, 1}, gpu_.workspace());
     const Microseconds time = gpu_.Time([&] {
-      cuda::ScoreRows({.slot = slot, .n_heads = kHeads}, {&params, 1}, gpu_.workspace());
-      slot = (slot + 1) % layout.n_slots;
+      cuda::CheckLaunch(cuda::LaunchScoreRows(args, gpu_.stream().handle()), "score");
+      args.slot = (args.slot + 1) % layout.n_slots;
     });
     const double once = static_cast<double>(layout.token_bytes()) * n;
     gpu_.Print("score",
@@ -126,9 +145,9 @@ class KernelsBench {
     if (!Wanted("pool")) return;
     const cuda::MaxPoolSequence sequence = {
         .in = gpu_.ToDevice(Normal(n)), .out = gpu_.Take<float>(n), .n = n};
-    const Microseconds time = gpu_.Time([&] {
-      cuda::MaxPool(8, {&sequence, 1}, gpu_.workspace());
-    });
+    const cuda::MaxPoolArgs args = cuda::PlanMaxPool(8, {&sequence, 1}, gpu_.workspace());
+    const Microseconds time = gpu_.Time(
+        [&] { cuda::CheckLaunch(cuda::LaunchMaxPool(args, gpu_.stream().handle()), "pool"); });
     gpu_.Print("pool", fmt::format("\"n\": {}, \"eps\": 8, {}", n, Times(time)));
     gpu_.Forget();
   }
@@ -143,10 +162,9 @@ class KernelsBench {
                        .k = kSelected,
                        .rows = gpu_.Take<std::int32_t>(kSelected)});
     }
-    // Planned once, as for the layers of a step.
     const cuda::TopKArgs args = cuda::PlanTopK(batch, gpu_.workspace());
     const Microseconds time = gpu_.Time(
-        [&] { cuda::CheckLaunch(cuda::LaunchTopK(args, gpu_.stream().handle()), "TopK"); });
+        [&] { cuda::CheckLaunch(cuda::LaunchTopK(args, gpu_.stream().handle()), "top_k"); });
     const double read_us = sizeof(float) * double(n) * n_seqs / gpu_.device_bandwidth() * 1e6;
     gpu_.Print("top_k",
                fmt::format("\"n\": {}, \"k\": {}, \"n_seqs\": {}, {}, \"read_once_us\": {:.2f}, "
@@ -160,34 +178,61 @@ class KernelsBench {
     gpu_.Forget();
   }
 
-  // 2,048 rows of pages in pinned memory; beside it one copy of as many bytes in one piece.
+  // Pinned memory for every size of row, since taking it takes long.
+  std::byte* Pool() {
+    if (pool_.size() > 0) return pool_.data();
+    absl::StatusOr<PinnedBuffer> pool =
+        PinnedBuffer::Allocate(gpu_.check() ? std::size_t{4} << 20 : PoolBytes());
+    ThrowIfFailed(pool.status());
+    pool_ = *std::move(pool);
+    if (!pool_.pinned()) throw DeviceError(absl::ResourceExhaustedError(pool_.why_pageable()));
+    return pool_.data();
+  }
+
+  // `n` different rows of so many, ascending.
+  std::vector<std::int32_t> SomeRows(std::int32_t n, std::int32_t of) {
+    std::set<std::int32_t> rows;
+    std::uniform_int_distribution<std::int32_t> any(0, of - 1);
+    while (rows.size() < static_cast<std::size_t>(n)) rows.insert(any(random_));
+    return {rows.begin(), rows.end()};
+  }
+
+  // 2,048 rows of pages in pinned memory, other ones with each call; beside it one copy of as many
+  // bytes in one piece.
   void Gather(std::int32_t row_bytes) {
     if (!Wanted("gather")) return;
+    constexpr int kTurns = 16;
     const std::int32_t n_rows = gpu_.check() ? 64 : 2048;
-    KvLayout layout = {
+    const KvLayout layout = {
         .n_layers = 1, .n_kv_heads = 1, .head_dim = row_bytes / 4, .page_size = kPage};
-    const std::int32_t n_tokens = gpu_.check() ? 256 : 131072;
-    const cuda::DevicePageTable pages = Pages(n_tokens);
-    std::byte* base = gpu_.TakePinned(layout.page_bytes() * pages.n);
-    std::vector<std::int32_t> rows(n_tokens);
-    std::iota(rows.begin(), rows.end(), 0);
-    std::shuffle(rows.begin(), rows.end(), random_);
-    rows.resize(n_rows);
-    std::sort(rows.begin(), rows.end());
+    std::byte* base = Pool();
+    const cuda::DevicePageTable pages =
+        Pages(static_cast<std::int32_t>(pool_.size() / layout.page_bytes()) * kPage);
     const std::size_t bytes = std::size_t(n_rows) * row_bytes;
-    const cuda::GatherRowsParams params = {.store = {base, layout},
-                                           .pages = pages,
-                                           .rows = gpu_.ToDevice(rows),
-                                           .n = n_rows,
-                                           .to = gpu_.Take<std::byte>(bytes)};
-    const Microseconds time = gpu_.Time([&] {
-      cuda::GatherRows(0, {&params, 1}, gpu_.workspace());
-    });
-    const Microseconds whole = gpu_.Time([&] { gpu_.Copy(params.to, base, bytes); });
+    auto* to = gpu_.Take<std::byte>(bytes);
+    std::deque<cuda::Workspace> workspaces;
+    std::vector<cuda::GatherRowsParams> turns;
+    for (int i = 0; i < kTurns; ++i) {
+      workspaces.emplace_back(gpu_.stream());
+      turns.push_back({.store = {base, layout},
+                       .pages = pages,
+                       .rows = gpu_.ToDevice(SomeRows(n_rows, pages.n * kPage)),
+                       .n = n_rows,
+                       .to = to});
+    }
+    int turn = 0;
+    const auto gather = [&] {
+      cuda::GatherRows(0, {&turns[turn], 1}, workspaces[turn]);
+      turn = (turn + 1) % kTurns;
+    };
+    const Microseconds time = gpu_.Time(gather, GpuBench::Calls::kLaunched);
+    const Microseconds whole = gpu_.Time([&] { gpu_.Copy(to, base, bytes); });
     gpu_.Print("gather",
-               fmt::format("\"row_bytes\": {}, \"n_rows\": {}, {}, \"one_copy_us\": {:.2f}, {}",
+               fmt::format("\"row_bytes\": {}, \"n_rows\": {}, \"pool_bytes\": {}, {}, "
+                           "\"one_copy_us\": {:.2f}, {}",
                            row_bytes,
                            n_rows,
+                           pool_.size(),
                            Times(time),
                            whole.median,
                            Rate(double(bytes), time, double(bytes) / whole.median * 1e6)));
@@ -198,7 +243,7 @@ class KernelsBench {
   void Decode(std::int32_t n, std::int32_t n_seqs) {
     if (!Wanted("decode")) return;
     KvLayout layout = kLayout;
-    layout.n_layers = LayersFor(n);
+    layout.n_layers = LayersFor(layout.row_bytes() * n * n_seqs);
     std::vector<cuda::AttendPartParams> parts(n_seqs);
     std::vector<cuda::AttendParams> batch;
     for (std::int32_t i = 0; i < n_seqs; ++i) {
@@ -210,11 +255,10 @@ class KernelsBench {
                        .parts = {&parts[i], 1},
                        .out = gpu_.Take<float>(kHeads * kDim)});
     }
+    const cuda::AttendRowsArgs args = cuda::PlanAttendRows(Settings(), batch, gpu_.workspace());
     std::int32_t layer = 0;
     const Microseconds time = gpu_.Time([&] {
-      cuda::AttendSettings settings = Settings();
-      settings.layer = layer;
-      cuda::AttendRows(settings, batch, gpu_.workspace());
+      cuda::AttendRows(layer, args, gpu_.stream());
       layer = (layer + 1) % layout.n_layers;
     });
     gpu_.Print(
@@ -248,9 +292,9 @@ class KernelsBench {
         .q_len = q_len,
         .parts = parts,
         .out = gpu_.Take<float>(std::size_t(q_len) * kHeads * kDim)};
-    const Microseconds time = gpu_.Time([&] {
-      cuda::AttendRows(Settings(), {&params, 1}, gpu_.workspace());
-    });
+    const cuda::AttendRowsArgs args =
+        cuda::PlanAttendRows(Settings(), {&params, 1}, gpu_.workspace());
+    const Microseconds time = gpu_.Time([&] { cuda::AttendRows(0, args, gpu_.stream()); });
     const double attended = 128.0 + double(rows.size()) + local + q_len / 2.0;
     const double flops = 4.0 * q_len * attended * kHeads * kDim;
     gpu_.Print("prefill",
@@ -280,9 +324,15 @@ class KernelsBench {
         .keys = keys};
     const cuda::DigestMap map = {.map = gpu_.ToDevice(Normal(std::size_t(kKvHeads) * kRank * kDim)),
                                  .in_dim = kDim};
-    const Microseconds rows = gpu_.Time([&] { cuda::AppendKv(0, {&kv, 1}, gpu_.workspace()); });
+    const cuda::AppendKvArgs append = cuda::PlanAppendKv({&kv, 1}, gpu_.workspace());
+    const Microseconds rows = gpu_.Time([&] {
+      cuda::CheckLaunch(cuda::LaunchAppendKv(append, gpu_.stream().handle()), "append_kv");
+    });
+    const cuda::AppendDigestsArgs append_digests =
+        cuda::PlanAppendDigests(map, {&digests, 1}, gpu_.workspace());
     const Microseconds codes = gpu_.Time([&] {
-      cuda::AppendDigests(map, {&digests, 1}, gpu_.workspace());
+      cuda::CheckLaunch(cuda::LaunchAppendDigests(append_digests, gpu_.stream().handle()),
+                        "append_digests");
     });
     gpu_.Print("append_kv", fmt::format("\"n_tokens\": {}, {}", n_tokens, Times(rows)));
     gpu_.Print("append_digests", fmt::format("\"n_tokens\": {}, {}", n_tokens, Times(codes)));
@@ -295,6 +345,7 @@ class KernelsBench {
 
   GpuBench& gpu_;
   std::string_view only_;
+  PinnedBuffer pool_;
   std::mt19937 random_{1};
 };
 
