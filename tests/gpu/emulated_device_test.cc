@@ -4,6 +4,7 @@
 
 #include "engine/device/cuda/cuda_status.h"
 #include "engine/device/device_error.h"
+#include "engine/device/event.h"
 #include "engine/ops/cuda/row_ops.h"
 #include "tests/gpu/gpu_fixture.h"
 #include "tests/support/cuda_emulation/emulation.h"
@@ -14,7 +15,10 @@ namespace {
 using cuda_emulation::Call;
 using cuda_emulation::FailCall;
 
-class EmulatedDeviceTest : public GpuTest {};
+class EmulatedDeviceTest : public GpuTest {
+ protected:
+  void TearDown() override { cuda_emulation::RestoreContext(); }
+};
 
 TEST_F(EmulatedDeviceTest, ShortMemoryIsRecoverable) {
   FailCall(Call::kMalloc, cudaErrorMemoryAllocation);
@@ -72,11 +76,15 @@ TEST_F(EmulatedDeviceTest, ErrorsOfWorkAppearWhereItIsWaitedFor) {
   const absl::Status status = stream().Synchronize();
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
   EXPECT_TRUE(IsSticky(status));
+  EXPECT_TRUE(IsSticky(stream().Synchronize())) << "and with every later call";
+  EXPECT_TRUE(IsSticky(Event::Create().status()));
+  EXPECT_TRUE(IsSticky(DeviceBuffer::Allocate(stream(), 64).status()));
 }
 
 TEST_F(EmulatedDeviceTest, OperatorsThrowTheStatusOfALaunch) {
   float* x = Take<float>(4);
   for (const cudaError_t error : {cudaErrorLaunchFailure, cudaErrorNoKernelImageForDevice}) {
+    cuda_emulation::RestoreContext();
     FailCall(Call::kLaunch, error);
     try {
       cuda::AddInPlace(stream(), {.x = x, .y = x, .n = 4});

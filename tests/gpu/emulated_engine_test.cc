@@ -18,9 +18,8 @@ constexpr EngineCase kCase = {.residency = Residency::kAuto, .spills = true};
 class EmulatedEngineTest : public ::testing::Test {
  protected:
   void TearDown() override {
-    for (const Call call : {Call::kMalloc, Call::kLaunch, Call::kCopy, Call::kSynchronize}) {
-      FailCalls(call, {});
-    }
+    for (int call = 0; call < cuda_emulation::kCalls; ++call) FailCalls(Call{call}, {});
+    cuda_emulation::RestoreContext();
   }
 };
 
@@ -61,13 +60,27 @@ TEST_F(EmulatedEngineTest, ShortMemoryOfTheDeviceLeavesTheEngineServing) {
   EXPECT_TRUE(Ask(*engine, EngineRequest(0)).status.ok());
 }
 
-TEST_F(EmulatedEngineTest, AnErrorThatDestroysTheContextIsTheEnginesFailure) {
-  const std::unique_ptr<Engine> engine = MakeCaseEngine(kCase);
-  ASSERT_NE(engine, nullptr);
-  EXPECT_TRUE(engine->Snapshot().failure.ok());
-  FailCalls(Call::kCopy, {.error = cudaErrorIllegalAddress, .after = 60, .count = 1});
-  EXPECT_EQ(Ask(*engine, EngineRequest(0)).status.code(), absl::StatusCode::kInternal);
-  EXPECT_FALSE(engine->Snapshot().failure.ok());
+// From then on every call of the device fails, those that clear up after a step among them.
+TEST_F(EmulatedEngineTest, AnErrorThatDestroysTheContextIsTheEnginesFailureForGood) {
+  struct Failure {
+    Call call;
+    int after;
+  };
+  for (const Failure& failure : {Failure{Call::kCopy, 60},
+                                 {Call::kLaunch, 300},
+                                 {Call::kSynchronize, 2},
+                                 {Call::kGraphLaunch, 1}}) {
+    SCOPED_TRACE(static_cast<int>(failure.call));
+    cuda_emulation::RestoreContext();
+    const std::unique_ptr<Engine> engine = MakeCaseEngine(kCase);
+    ASSERT_NE(engine, nullptr);
+    EXPECT_TRUE(engine->Snapshot().failure.ok());
+    FailCalls(failure.call, {.error = cudaErrorIllegalAddress, .after = failure.after, .count = 1});
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_EQ(Ask(*engine, EngineRequest(i)).status.code(), absl::StatusCode::kInternal);
+      EXPECT_FALSE(engine->Snapshot().failure.ok());
+    }
+  }
 }
 
 TEST_F(EmulatedEngineTest, WeightsThatDoNotFitAreRefused) {

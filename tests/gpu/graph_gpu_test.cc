@@ -110,6 +110,9 @@ TEST_F(GraphGpuTest, WorkThatWaitsCannotBeCaptured) {
   };
   EXPECT_FALSE(Graph::Capture(stream(), ignores).ok());
   EXPECT_TRUE(stream().Synchronize().ok());
+  const auto pins = [&] { return PinnedBuffer::Allocate(64).status(); };
+  EXPECT_FALSE(Graph::Capture(stream(), pins).ok());
+  EXPECT_TRUE(stream().Synchronize().ok());
 }
 
 }  // namespace

@@ -95,6 +95,8 @@ absl::Status DeviceAttention::Begin(const ModelInput& input,
                                     const DeviceProjections& projections,
                                     StepResult& result) {
   TakeRead();
+  if (hot_void_) hot_.Reset();
+  hot_void_ = false;
   TakeSlices(input, result);
   for (std::size_t i = 0; i < input.sequences.size(); ++i) {
     if (result.sequences[i].status.ok()) continue;
@@ -516,7 +518,7 @@ void DeviceAttention::Release(bool ran) {
   parts_.kv->Release(held_);
   held_.clear();
   if (ran) return;
-  hot_.Reset();
+  hot_void_ = true;  // not reset here: that is another call to a device that may be lost
   if (!windows_.has_value()) return;
   for (const SliceRows& rows : slices_) windows_->Close(rows.slice->id);
 }

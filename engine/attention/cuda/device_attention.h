@@ -94,7 +94,8 @@ class DeviceAttention {
   }
 
   // Writes back pages that became full, releases all. `ran`: every layer was queued. Errors: of
-  // copies; then the step does not count and may be run again.
+  // copies; then the step does not count and may be run again. Throws no DeviceError, so that it
+  // may follow one.
   absl::Status End(bool ran);
 
   // The sequence will not come again.
@@ -149,6 +150,7 @@ class DeviceAttention {
   DeviceAttentionParts parts_;
   KvLayout layout_;
   HotRowMemory hot_;
+  bool hot_void_ = false;                 // a step failed whose rows may be missing
   DeviceBuffer hash_;                     // one number
   std::optional<DeviceWindows> windows_;  // rectified positions only
   PinnedBuffer read_;                     // what the last step read

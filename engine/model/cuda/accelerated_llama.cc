@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "engine/device/device_error.h"
 #include "engine/device/gpu.h"
@@ -85,14 +86,16 @@ class AcceleratedLlama final : public AcceleratorModel {
   absl::StatusOr<std::span<const float>> Forward(const ModelInput& input,
                                                  StepResult& result) override {
     ForgetDiscarded();
-    absl::StatusOr<cuda::DeviceOutputs> outputs = RunOnce(input, result);
+    absl::StatusOr<cuda::DeviceOutputs> outputs = absl::InternalError("the step did not run");
+    // However the step ends: nobody else hears of a device that is lost.
+    const absl::Cleanup publish = [&] { Publish(outputs.status()); };
+    outputs = RunOnce(input, result);
     // A copy may fail once, and a step that failed may be run again.
     if (ranks_ == nullptr && outputs.status().code() == absl::StatusCode::kInternal &&
         !IsSticky(outputs.status())) {
       for (SequenceResult& sequence : result.sequences) sequence.selected_rows = 0;
       outputs = RunOnce(input, result);
     }
-    Publish(outputs.status());
     if (!outputs.ok()) return outputs.status();
     return outputs->logits;
   }
@@ -117,10 +120,14 @@ class AcceleratedLlama final : public AcceleratorModel {
  private:
   absl::StatusOr<cuda::DeviceOutputs> RunOnce(const ModelInput& input, StepResult& result) {
     const bool samples = ranks_ == nullptr || ranks_->shard().is_root();
-    return model_->llama().Forward(
-        input,
-        samples ? cuda::DeviceLlama::Want::kLogits : cuda::DeviceLlama::Want::kTokens,
-        result);
+    try {
+      return model_->llama().Forward(
+          input,
+          samples ? cuda::DeviceLlama::Want::kLogits : cuda::DeviceLlama::Want::kTokens,
+          result);
+    } catch (const DeviceError& error) {
+      return error.status();
+    }
   }
 
   // What all ranks have room for: they must hold and refuse the same.

@@ -58,7 +58,7 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle,
   // Scalars are the host's: read now, not when a graph is launched.
   const float product = *static_cast<const float*>(alpha);
   const float before = *static_cast<const float*>(beta);
-  cuda_emulation::Queue(handle->stream, [=] {
+  const cudaError_t error = cuda_emulation::Queue(handle->stream, [=] {
     const auto* rows = static_cast<const std::uint16_t*>(a);
     const auto* columns = static_cast<const std::uint16_t*>(b);
     auto* out = static_cast<float*>(c);
@@ -74,5 +74,5 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle,
       }
     }
   });
-  return CUBLAS_STATUS_SUCCESS;
+  return error == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }

@@ -4,6 +4,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -79,6 +80,25 @@ struct Machine {
 };
 
 Machine machine;
+std::atomic<int> lost_context = 0;  // the error that destroyed it
+
+bool DestroysContext(int error) {
+  switch (error) {
+    case cudaErrorECCUncorrectable:
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure:
+      return true;
+    default:
+      return false;
+  }
+}
 
 void Yield() {
   if (_setjmp(machine.running->resume) == 0) _longjmp(machine.scheduler, 1);
@@ -238,11 +258,17 @@ void FailCalls(Call call, const Failures& failures) {
   machine.failures[static_cast<int>(call)] = failures;
 }
 
+void RestoreContext() { lost_context = 0; }
+
+int LostContext() { return lost_context; }
+
 int TakeFailure(Call call) {
+  if (lost_context != 0) return lost_context;
   Failures& failures = machine.failures[static_cast<int>(call)];
   if (failures.count == 0 || failures.after-- > 0) return 0;
   --failures.count;
   failures.after = 0;
+  if (DestroysContext(failures.error)) lost_context = failures.error;
   return failures.error;
 }
 

@@ -55,9 +55,18 @@ void CommitCopies();
 void WaitForCopies(int later);
 
 // The calls to the runtime after the next `after` ones of their kind answer `error`, `count` of
-// them. REQUIRES: nothing runs meanwhile.
-enum class Call { kMalloc, kHostAlloc, kLaunch, kSynchronize, kCopy };
-constexpr int kCalls = 5;
+// them. An error that destroys the context, such as an illegal address, stays: from then on every
+// call answers it and no work is done, until RestoreContext. REQUIRES: nothing runs meanwhile.
+enum class Call {
+  kMalloc,
+  kHostAlloc,
+  kLaunch,
+  kSynchronize,
+  kCopy,
+  kInstantiate,
+  kGraphLaunch,
+};
+constexpr int kCalls = 7;
 struct Failures {
   int error = 0;
   int after = 0;
@@ -65,7 +74,11 @@ struct Failures {
 };
 void FailCalls(Call call, const Failures& failures);
 inline void FailCall(Call call, int error, int after = 0) { FailCalls(call, {error, after, 1}); }
-int TakeFailure(Call call);  // for the runtime; 0: none
+void RestoreContext();
+
+// For the runtime; 0: none.
+int TakeFailure(Call call);
+int LostContext();
 
 unsigned Lane();
 std::int64_t LaunchCount();

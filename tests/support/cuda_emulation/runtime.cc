@@ -47,7 +47,11 @@ struct Pool {
 };
 Pool pool;
 
+thread_local cudaStream_t capturing = nullptr;  // the calling thread's
+
 cudaError_t Failure(Call call) { return static_cast<cudaError_t>(TakeFailure(call)); }
+
+cudaError_t Lost() { return static_cast<cudaError_t>(cuda_emulation::LostContext()); }
 
 cudaError_t Take(void** data, std::size_t bytes) {
   if (bytes > kTotalBytes) return cudaErrorMemoryAllocation;
@@ -68,9 +72,9 @@ cudaError_t TakeOfPool(void** data, std::size_t bytes) {
   return cudaSuccess;
 }
 
-// What a capture does not allow.
+// What a capture does not allow: of its stream, and of the thread that captures.
 cudaError_t Refuse(cudaStream_t stream) {
-  if (!stream->captures) return cudaSuccess;
+  if (stream == nullptr || !stream->captures) return cudaSuccess;
   stream->invalid = true;
   return cudaErrorStreamCaptureUnsupported;
 }
@@ -94,6 +98,7 @@ cudaError_t GiveToPool(void* data) {
 }  // namespace
 
 cudaError_t cuda_emulation::Queue(cudaStream_t stream, std::function<void()> work) {
+  if (const cudaError_t lost = Lost(); lost != cudaSuccess) return lost;
   if (stream == nullptr || !stream->captures) {
     work();
   } else {
@@ -108,82 +113,91 @@ const char* cudaGetErrorName(cudaError_t error) {
   return error == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaError";
 }
 const char* cudaGetErrorString(cudaError_t) { return "emulated"; }
-cudaError_t cudaGetLastError() { return cudaSuccess; }
-cudaError_t cudaSetDevice(int ordinal) {
-  return ordinal == 0 ? cudaSuccess : cudaErrorInvalidDevice;
-}
+cudaError_t cudaGetLastError() { return Lost(); }
+cudaError_t cudaSetDevice(int ordinal) { return ordinal == 0 ? Lost() : cudaErrorInvalidDevice; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {"emulated on the CPU", 9, 0, 1};
-  return cudaSuccess;
+  return Lost();
 }
 cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total_bytes) {
   *total_bytes = kTotalBytes;
   const std::lock_guard lock(pool.mutex);
   *free_bytes = kTotalBytes - pool.reserved;
-  return cudaSuccess;
+  return Lost();
 }
-cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t*, int) { return cudaSuccess; }
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t*, int) { return Lost(); }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void* value) {
   if (attribute != cudaMemPoolAttrReleaseThreshold) return cudaErrorInvalidValue;
   const std::lock_guard lock(pool.mutex);
   pool.threshold = *static_cast<std::uint64_t*>(value);
-  return cudaSuccess;
+  return Lost();
 }
 cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void* value) {
   const std::lock_guard lock(pool.mutex);
   const bool used = attribute == cudaMemPoolAttrUsedMemCurrent;
   if (!used && attribute != cudaMemPoolAttrReservedMemCurrent) return cudaErrorInvalidValue;
   *static_cast<std::uint64_t*>(value) = used ? pool.used : pool.reserved;
-  return cudaSuccess;
+  return Lost();
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  if (const cudaError_t lost = Lost(); lost != cudaSuccess) return lost;
   *stream = new CUstream_st;
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   delete stream;
-  return cudaSuccess;
+  return Lost();
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const cudaError_t refused = Refuse(stream);
   return refused != cudaSuccess ? refused : Failure(Call::kSynchronize);
 }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return Lost(); }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  if (const cudaError_t lost = Lost(); lost != cudaSuccess) return lost;
   *event = new CUevent_st;
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
-  return cudaSuccess;
+  return Lost();
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   event->hangs = stream->hangs;
   event->time = std::chrono::steady_clock::now();
-  return cudaSuccess;
+  return Lost();
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (const cudaError_t refused = Refuse(capturing); refused != cudaSuccess) return refused;
+  if (const cudaError_t lost = Lost(); lost != cudaSuccess) return lost;
   return event->hangs ? cudaErrorNotReady : cudaSuccess;
 }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t) {
+  const cudaError_t refused = Refuse(capturing);
+  return refused != cudaSuccess ? refused : Lost();
+}
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
   *milliseconds = std::chrono::duration<float, std::milli>(end->time - begin->time).count();
-  return cudaSuccess;
+  return Lost();
 }
 cudaError_t cudaHostAlloc(void** data, std::size_t bytes, unsigned) {
+  if (const cudaError_t refused = Refuse(capturing); refused != cudaSuccess) return refused;
   const cudaError_t failure = Failure(Call::kHostAlloc);
   return failure != cudaSuccess ? failure : Take(data, bytes);
 }
 cudaError_t cudaFreeHost(void* data) {
   Give(data);
-  return cudaSuccess;
+  return Lost();
 }
 cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream) {
   if (const cudaError_t refused = Refuse(stream); refused != cudaSuccess) return refused;
   const cudaError_t failure = Failure(Call::kMalloc);
   return failure != cudaSuccess ? failure : TakeOfPool(data, bytes);
 }
-cudaError_t cudaFreeAsync(void* data, cudaStream_t) { return GiveToPool(data); }
+cudaError_t cudaFreeAsync(void* data, cudaStream_t) {
+  const cudaError_t error = GiveToPool(data);
+  return error == cudaSuccess ? Lost() : error;
+}
 cudaError_t cudaMemcpyAsync(
     void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
   if (const cudaError_t failure = Failure(Call::kCopy); failure != cudaSuccess) return failure;
@@ -193,35 +207,46 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
   return Queue(stream, [=] { std::memset(to, value, bytes); });
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (const cudaError_t lost = Lost(); lost != cudaSuccess) return lost;
   *stream = {.captures = true};
+  capturing = stream;
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-  const bool invalid = stream->invalid;
-  *graph = invalid ? nullptr : new CUgraph_st{std::move(stream->captured)};
+  const bool whole = !stream->invalid && Lost() == cudaSuccess;
+  *graph = whole ? new CUgraph_st{std::move(stream->captured)} : nullptr;
   *stream = {};
-  return invalid ? cudaErrorStreamCaptureInvalidated : cudaSuccess;
+  capturing = nullptr;
+  if (whole) return cudaSuccess;
+  return Lost() != cudaSuccess ? Lost() : cudaErrorStreamCaptureInvalidated;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  if (const cudaError_t failure = Failure(Call::kInstantiate); failure != cudaSuccess) {
+    return failure;
+  }
   *exec = new CUgraphExec_st{graph->work};
   return cudaSuccess;
 }
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec,
                                 cudaGraph_t graph,
                                 cudaGraphExecUpdateResultInfo*) {
+  if (const cudaError_t lost = Lost(); lost != cudaSuccess) return lost;
   if (exec->work.size() != graph->work.size()) return cudaErrorGraphExecUpdateFailure;
   exec->work = graph->work;
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+  if (const cudaError_t failure = Failure(Call::kGraphLaunch); failure != cudaSuccess) {
+    return failure;
+  }
   for (const std::function<void()>& work : exec->work) work();
   return cudaSuccess;
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
   delete exec;
-  return cudaSuccess;
+  return Lost();
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   delete graph;
-  return cudaSuccess;
+  return Lost();
 }
