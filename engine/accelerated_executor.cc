@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/device/device.h"
@@ -28,15 +28,21 @@ class AcceleratedExecutor final : public StepExecutor {
                       const ModelConfig& config,
                       std::unique_ptr<DeviceCollectives> ranks,
                       std::unique_ptr<AcceleratorModel> model,
-                      std::vector<TokenId> end_tokens)
+                      const EngineDependencies& parts)
       : ranks_(std::move(ranks)),
         accelerator_(*model),
+        observer_(parts.observer),
         host_(n_threads),
-        executor_(std::make_unique<HostLogitsModel>(config, std::move(model)),
-                  &host_,
-                  std::move(end_tokens)) {}
+        executor_(
+            std::make_unique<HostLogitsModel>(config, std::move(model)), &host_, EndTokens(parts)) {
+  }
 
-  absl::StatusOr<StepResult> Run(const ModelInput& input) override { return executor_.Run(input); }
+  absl::StatusOr<StepResult> Run(const ModelInput& input) override {
+    absl::StatusOr<StepResult> result = executor_.Run(input);
+    const std::string warning = accelerator_.TakeWarning();
+    if (!warning.empty() && observer_ != nullptr) observer_->OnWarning(warning);
+    return result;
+  }
   absl::Status health() const override { return accelerator_.health(); }
   void Discard(PageId page) override { accelerator_.Discard(page); }
   AcceleratorPages pages() const { return accelerator_.pages(); }
@@ -44,6 +50,7 @@ class AcceleratedExecutor final : public StepExecutor {
  private:
   std::unique_ptr<DeviceCollectives> ranks_;
   AcceleratorModel& accelerator_;  // of executor_
+  EngineObserver* observer_;       // may be null
   Device host_;                    // samples
   ModelExecutor executor_;
 };
@@ -116,7 +123,7 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadAcceleratedExecutor(const Engi
   parts.n_pages = pages.n_pages;
   parts.page_bytes = pages.page_bytes;
   auto executor = std::make_unique<AcceleratedExecutor>(
-      config.threads, plan.source->config(), std::move(ranks), std::move(model), EndTokens(parts));
+      config.threads, plan.source->config(), std::move(ranks), std::move(model), parts);
   parts.device_pages = [owner = executor.get()] {
     const AcceleratorPages now = owner->pages();
     DevicePagesSnapshot snapshot;

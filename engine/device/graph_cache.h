@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <list>
 #include <optional>
@@ -9,6 +10,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "engine/device/device_error.h"
 #include "engine/device/graph.h"
 #include "engine/status_macros.h"
 
@@ -16,43 +18,60 @@ namespace keyhole {
 
 // Equal keys stand for work that queues the same: what differs between two runs lies in memory that
 // the key names. The first run with a key queues the work itself, so that what it takes of memory
-// is there; the second captures it; later ones launch what was captured. The least recently used
-// key goes first. Owner: the model executor. Thread: executor only.
+// is there; the second captures it; later ones launch what was captured. Work that cannot be
+// captured or launched runs as it is, then and with every later run of its key. The least recently
+// used key goes first. Owner: the model executor. Thread: executor only.
 template <typename Key>
 class GraphCache {
  public:
   explicit GraphCache(std::size_t capacity) : capacity_(capacity) {}
 
-  // Errors: those of `work`, also as it throws them, and of Graph.
+  // Errors: those of `work`, also as it throws them; sticky ones of Graph.
   absl::Status Run(const Stream& stream, const Key& key, absl::FunctionRef<absl::Status()> work) {
     const auto found = std::find_if(
         entries_.begin(), entries_.end(), [&](const Entry& entry) { return entry.key == key; });
     if (found == entries_.end()) {
       KEYHOLE_RETURN_IF_ERROR(work());
-      entries_.push_front({key, std::nullopt});
+      entries_.push_front({.key = key, .graph = std::nullopt});
       if (entries_.size() > capacity_) entries_.pop_back();
       return absl::OkStatus();
     }
     entries_.splice(entries_.begin(), entries_, found);
-    std::optional<Graph>& graph = entries_.front().graph;
-    if (!graph.has_value()) {
-      KEYHOLE_ASSIGN_OR_RETURN(graph, Graph::Capture(stream, work));
-      ++n_captures_;
-    }
-    return graph->Launch(stream);
+    Entry& entry = entries_.front();
+    if (!entry.capturable) return work();
+    absl::Status status = Launch(stream, entry, work);
+    if (status.ok() || IsSticky(status)) return status;
+    entry.graph.reset();
+    KEYHOLE_RETURN_IF_ERROR(work());  // where it fails by itself, capturing is not to blame
+    entry.capturable = false;
+    failure_.Update(status);
+    return absl::OkStatus();
   }
 
   std::int64_t n_captures() const { return n_captures_; }
+
+  // Why work could not be captured or launched, the first time.
+  const absl::Status& failure() const { return failure_; }
 
  private:
   struct Entry {
     Key key;
     std::optional<Graph> graph;
+    bool capturable = true;
   };
+
+  absl::Status Launch(const Stream& stream, Entry& entry, absl::FunctionRef<absl::Status()> work) {
+    if (!entry.graph.has_value()) {
+      KEYHOLE_ASSIGN_OR_RETURN(entry.graph, Graph::Capture(stream, work));
+      ++n_captures_;
+    }
+    return entry.graph->Launch(stream);
+  }
 
   std::size_t capacity_;
   std::list<Entry> entries_;  // most recently used first
   std::int64_t n_captures_ = 0;
+  absl::Status failure_;
 };
 
 }  // namespace keyhole

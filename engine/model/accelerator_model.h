@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -71,6 +72,9 @@ class AcceleratorModel {
 
   // Not OK: no step can succeed any more. Thread: any.
   virtual absl::Status health() const = 0;
+
+  // What works, but less well than it should, said once. Empty: nothing new.
+  virtual std::string TakeWarning() = 0;
 };
 
 // Whether LoadAcceleratorModel has what it needs. Errors: FAILED_PRECONDITION in a build without

@@ -5,6 +5,7 @@
 #include "engine/device/cuda/cuda_status.h"
 #include "engine/device/device_error.h"
 #include "engine/device/event.h"
+#include "engine/device/graph_cache.h"
 #include "engine/ops/cuda/row_ops.h"
 #include "tests/gpu/gpu_fixture.h"
 #include "tests/support/cuda_emulation/emulation.h"
@@ -94,6 +95,41 @@ TEST_F(EmulatedDeviceTest, OperatorsThrowTheStatusOfALaunch) {
       EXPECT_NE(caught.status().message().find("AddInPlace"), std::string_view::npos);
     }
   }
+}
+
+// Each call of the cache does the work once, whatever fails.
+TEST_F(EmulatedDeviceTest, WorkWhoseGraphFailsRunsAsItIsFromThenOn) {
+  for (const Call call : {Call::kInstantiate, Call::kGraphLaunch}) {
+    GraphCache<int> cache(2);
+    int n_runs = 0;
+    float* x = ToDevice(std::vector<float>{1});
+    const auto run = [&] {
+      return cache.Run(stream(), 7, [&] {
+        ++n_runs;
+        cuda::AddInPlace(stream(), {.x = x, .y = x, .n = 1});
+        return absl::OkStatus();
+      });
+    };
+    ASSERT_TRUE(run().ok());
+    FailCall(call, cudaErrorMemoryAllocation);
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(run().ok());
+    EXPECT_EQ(FromDevice(x, 1).front(), 16);
+    EXPECT_EQ(n_runs, 5) << "four times, and while it was captured";
+    EXPECT_EQ(cache.failure().code(), absl::StatusCode::kResourceExhausted);
+  }
+}
+
+TEST_F(EmulatedDeviceTest, AGraphThatMeetsALostDeviceIsNotTriedAgain) {
+  GraphCache<int> cache(2);
+  int n_runs = 0;
+  const auto work = [&] {
+    ++n_runs;
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(cache.Run(stream(), 7, work).ok());
+  FailCall(Call::kGraphLaunch, cudaErrorIllegalAddress);
+  EXPECT_TRUE(IsSticky(cache.Run(stream(), 7, work)));
+  EXPECT_EQ(n_runs, 2) << "itself, and while it was captured";
 }
 
 TEST(CudaStatusTest, ClassesOfErrors) {

@@ -1,7 +1,12 @@
 // An engine whose accelerator fails now and then, which only an emulated one does when asked to.
 #include <cuda_runtime_api.h>
 
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include "engine/request/error.h"
+#include "engine/telemetry/engine_observer.h"
 #include "tests/gpu/engine_harness.h"
 #include "tests/support/cuda_emulation/emulation.h"
 
@@ -21,6 +26,16 @@ class EmulatedEngineTest : public ::testing::Test {
     for (int call = 0; call < cuda_emulation::kCalls; ++call) FailCalls(Call{call}, {});
     cuda_emulation::RestoreContext();
   }
+};
+
+class Warnings final : public EngineObserver {
+ public:
+  void OnStep(const StepRecord&) override {}
+  void OnInterToken(absl::Duration) override {}
+  void OnRequestEnd(const RequestRecord&) override {}
+  void OnWarning(std::string_view text) override { texts.emplace_back(text); }
+
+  std::vector<std::string> texts;
 };
 
 TEST_F(EmulatedEngineTest, AStepWhoseCopyFailsIsRunAgain) {
@@ -81,6 +96,20 @@ TEST_F(EmulatedEngineTest, AnErrorThatDestroysTheContextIsTheEnginesFailureForGo
       EXPECT_FALSE(engine->Snapshot().failure.ok());
     }
   }
+}
+
+TEST_F(EmulatedEngineTest, AStepThatCannotBeCapturedRunsAsItIsWithOneWarning) {
+  const auto expected = AskAll(*MakeCaseEngine(kCase), 2);
+  Warnings warnings;
+  FailCalls(Call::kInstantiate, {.error = cudaErrorMemoryAllocation, .after = 0, .count = 1 << 20});
+  {
+    const auto engine = Engine::Create(ConfigOf(kCase), &warnings);
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    warnings.texts.clear();
+    EXPECT_EQ(AskAll(**engine, 2), expected);
+  }
+  ASSERT_EQ(warnings.texts.size(), 1);
+  EXPECT_NE(warnings.texts.front().find("captured"), std::string::npos) << warnings.texts.front();
 }
 
 TEST_F(EmulatedEngineTest, WeightsThatDoNotFitAreRefused) {

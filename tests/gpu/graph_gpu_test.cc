@@ -102,6 +102,23 @@ TEST_F(GraphGpuTest, WorkThatFailsIsNotKept) {
   EXPECT_EQ(Values(x_), (std::vector<float>{21, 42, 63}));
 }
 
+TEST_F(GraphGpuTest, WorkThatCannotBeCapturedRunsAsItIs) {
+  GraphCache<int> cache(2);
+  int n_runs = 0;
+  for (int i = 0; i < 4; ++i) {
+    const absl::Status status = cache.Run(stream(), 1, [&] {
+      ++n_runs;
+      Add(x_, 1).IgnoreError();
+      return stream().Synchronize();
+    });
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  EXPECT_EQ(Values(x_), (std::vector<float>{41, 82, 123}));
+  EXPECT_EQ(n_runs, 5) << "four times, and while it was captured in vain";
+  EXPECT_EQ(cache.n_captures(), 0);
+  EXPECT_FALSE(cache.failure().ok());
+}
+
 TEST_F(GraphGpuTest, WorkThatWaitsCannotBeCaptured) {
   EXPECT_FALSE(Graph::Capture(stream(), [&] { return stream().Synchronize(); }).ok());
   const auto ignores = [&] {

@@ -1,6 +1,7 @@
 // The Llama family on the accelerator with all its memory, for an engine to drive.
 #include <algorithm>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -117,6 +118,13 @@ class AcceleratedLlama final : public AcceleratorModel {
     return health_;
   }
 
+  std::string TakeWarning() override {
+    const absl::Status& failure = model_->llama().capture_failure();
+    if (failure.ok() || std::exchange(warned_, true)) return {};
+    return absl::StrCat("a step could not be captured, and is queued launch by launch: ",
+                        std::string(failure.message()));
+  }
+
  private:
   absl::StatusOr<cuda::DeviceOutputs> RunOnce(const ModelInput& input, StepResult& result) {
     const bool samples = ranks_ == nullptr || ranks_->shard().is_root();
@@ -164,6 +172,7 @@ class AcceleratedLlama final : public AcceleratorModel {
   cuda::DeviceWeights weights_;
   DeviceCollectives* ranks_;
   std::unique_ptr<cuda::DeviceModel> model_;
+  bool warned_ = false;
 
   mutable std::mutex mutex_;  // guards what follows
   std::vector<PageId> discarded_;

@@ -52,6 +52,9 @@ class DeviceLlama {
 
   std::int64_t n_captures() const { return graphs_.n_captures(); }
 
+  // Why a step could not be captured, the first time.
+  const absl::Status& capture_failure() const { return graphs_.failure(); }
+
  private:
   // All that the step's launches depend on.
   struct StepKey {
