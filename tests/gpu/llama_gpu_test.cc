@@ -1,4 +1,5 @@
 // The whole forward pass on the accelerator against the CPU's, on tiny models.
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <stdexcept>
@@ -46,18 +47,18 @@ class LlamaGpuTest : public GpuTest {
     const std::size_t row = 2 * config.kv_size() * 4 * static_cast<std::size_t>(config.n_layers);
     const std::size_t pages = residency == Residency::kDevice ? kPages : 24;
     model_.reset();
-    const ModelShard whole = ShardModel(config, {}).value();
-    weights_ = cuda::DeviceWeights::Load(stream(), *source_, whole, config.n_layers).value();
+    const ModelShard shard = ShardModel(config, {}).value();
+    weights_ = cuda::DeviceWeights::Load(stream(), *source_, shard, config.n_layers).value();
     absl::StatusOr<std::unique_ptr<cuda::DeviceModel>> model = cuda::DeviceModel::Create(
         stream(),
-        whole,
+        shard,
         *weights_,
         &maps_,
         *rope_,
         {.kv = KvType::kF32,
          .page_size = kPage,
          .n_pages = kPages,
-         .n_sequences = 2,
+         .n_sequences = n_sequences_,
          .residency = residency,
          .device_bytes = pages * kPage * row + 60 * row,
          .attention = attention_,
@@ -176,6 +177,7 @@ class LlamaGpuTest : public GpuTest {
     return all;
   }
 
+  std::int32_t n_sequences_ = 2;
   std::shared_ptr<const WeightSource> source_;
   AttentionSettings attention_;
   PolicyParts parts_;
@@ -237,6 +239,26 @@ TEST_F(LlamaGpuTest, AStepThatMeetsADefectHoldsNothingAndMayBeRunAgain) {
     }
     const cuda::DeviceOutputs outputs = Step(sequences, Steps()[i]);
     EXPECT_TRUE(std::ranges::equal(outputs.logits, expected[i])) << "step " << i;
+  }
+}
+
+TEST_F(LlamaGpuTest, GraphsOfEverySizeOfABatchAreKept) {
+  n_sequences_ = 18;
+  Make("tiny");
+  if (HasFatalFailure()) return;
+  std::vector<Sequence> sequences;
+  sequences.reserve(n_sequences_);
+  for (int i = 0; i < n_sequences_; ++i) {
+    sequences.push_back(MakeSequence(i + 1, 2, 2 + 2 * (n_sequences_ - i)));
+  }
+  Step(sequences, std::vector<int>(n_sequences_, 2));
+  for (const int n_captures : {0, 18}) {
+    for (int size = n_sequences_; size > 0; --size) {
+      std::vector<int> counts(n_sequences_, 0);
+      std::fill_n(counts.begin(), size, 1);
+      Step(sequences, counts);
+    }
+    EXPECT_EQ(model_->llama().n_captures(), n_captures);
   }
 }
 

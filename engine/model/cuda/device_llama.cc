@@ -13,7 +13,17 @@
 namespace keyhole::cuda {
 namespace {
 
-constexpr std::size_t kGraphs = 16;
+// Sequences come and go one at a time, so that a step has every number of them again and again, and
+// of one number forms differ by how many are scored and by bounds next to a power of two. No more
+// than the memory that is left for graphs can hold.
+constexpr std::int32_t kGraphsPerSequence = 4;
+constexpr std::int32_t kLeastGraphs = 16;
+constexpr std::int32_t kMostGraphs = 128;
+
+std::size_t GraphCapacity(std::int32_t n_sequences) {
+  const std::int32_t wanted = std::min(n_sequences, kMostGraphs) * kGraphsPerSequence;
+  return static_cast<std::size_t>(std::clamp(wanted, kLeastGraphs, kMostGraphs));
+}
 
 std::vector<std::int32_t> LogitRows(const ModelInput& input) {
   std::vector<std::int32_t> rows;
@@ -39,7 +49,7 @@ DeviceLlama::DeviceLlama(const DeviceLlamaParts& parts)
       activations_(*parts.stream, parts.shard),
       token_ids_(*parts.stream, Workspace::Copies::kOne),
       logit_rows_(*parts.stream, Workspace::Copies::kOne),
-      graphs_(kGraphs) {}
+      graphs_(GraphCapacity(parts.n_sequences)) {}
 
 absl::StatusOr<DeviceOutputs> DeviceLlama::Forward(const ModelInput& input,
                                                    Want want,

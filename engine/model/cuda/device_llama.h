@@ -26,6 +26,7 @@ struct DeviceLlamaParts {
   DeviceAttention* attention = nullptr;
   ModelShard shard;
   DeviceCollectives* ranks = nullptr;  // null where the shard is the whole
+  std::int32_t n_sequences = 1;        // that run at once
 };
 
 // Of the rows that logits are wanted of, in the order of Model::Forward; the same on every rank.

@@ -99,7 +99,8 @@ absl::StatusOr<std::unique_ptr<DeviceModel>> DeviceModel::Create(
                                            .weights = &weights,
                                            .attention = &*model->attention_,
                                            .shard = shard,
-                                           .ranks = settings.ranks});
+                                           .ranks = settings.ranks,
+                                           .n_sequences = settings.n_sequences});
   } catch (const DeviceError& error) {
     return error.status();
   }

@@ -88,11 +88,10 @@ std::size_t Give(void* data) {
   return bytes;
 }
 
-cudaError_t GiveToPool(void* data) {
+void GiveToPool(void* data) {
   const std::lock_guard lock(pool.mutex);
   pool.used -= Give(data);
   pool.reserved = std::max(pool.used, std::min(pool.reserved, pool.threshold));
-  return cudaSuccess;
 }
 
 }  // namespace
@@ -195,8 +194,8 @@ cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream)
   return failure != cudaSuccess ? failure : TakeOfPool(data, bytes);
 }
 cudaError_t cudaFreeAsync(void* data, cudaStream_t) {
-  const cudaError_t error = GiveToPool(data);
-  return error == cudaSuccess ? Lost() : error;
+  GiveToPool(data);
+  return Lost();
 }
 cudaError_t cudaMemcpyAsync(
     void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
