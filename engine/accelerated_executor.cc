@@ -101,7 +101,7 @@ absl::StatusOr<std::unique_ptr<DeviceCollectives>> JoinAccelerators(
   KEYHOLE_ASSIGN_OR_RETURN(const GpuInfo gpu, OpenGpu(0));
   KEYHOLE_RETURN_IF_ERROR(Agree(*group, RankIdentity(parts, policy.maps.get(), gpu.name)));
   if (settings.backend == RankBackend::kGloo) return MakeStagedCollectives(group);
-  return MakeNcclCollectives(group, settings.timeout);
+  return MakeNcclCollectives(group, {.start = settings.start_timeout, .step = settings.timeout});
 }
 
 }  // namespace

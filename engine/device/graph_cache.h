@@ -20,7 +20,7 @@ namespace keyhole {
 // the key names. The first run with a key queues the work itself, so that what it takes of memory
 // is there; the second captures it; later ones launch what was captured. Work that cannot be
 // captured or launched runs as it is, then and with every later run of its key. The least recently
-// used key goes first. Owner: the model executor. Thread: executor only.
+// used key goes first. Owner: the model executor. Thread: executor only, where no other is named.
 template <typename Key>
 class GraphCache {
  public:
@@ -47,6 +47,9 @@ class GraphCache {
     failure_.Update(status);
     return absl::OkStatus();
   }
+
+  // Forgets every key. Thread: any, while no Run does.
+  void Clear() { entries_.clear(); }
 
   std::int64_t n_captures() const { return n_captures_; }
 

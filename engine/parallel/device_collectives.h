@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -27,6 +28,11 @@ class DeviceCollectives {
 
   // Whether collectives queue work and do nothing else, so that they can be captured.
   virtual bool capturable() const = 0;
+
+  // Synchronize leaves the group where a rank has gone, which takes until nothing is left of what
+  // was captured: `drop` gives it up, on another thread, while the caller waits. Set by whoever
+  // captures, and reset to null before it goes.
+  virtual void set_drop_captured(const std::function<void()>& /*drop*/) {}
 
   // Blocks until all queued work is done. Errors: UNAVAILABLE where a rank has gone or is too late;
   // those of that work.

@@ -119,6 +119,18 @@ TEST_F(GraphGpuTest, WorkThatCannotBeCapturedRunsAsItIs) {
   EXPECT_FALSE(cache.failure().ok());
 }
 
+TEST_F(GraphGpuTest, WhatIsClearedIsCapturedAnew) {
+  GraphCache<int> cache(2);
+  const auto run = [&] { EXPECT_TRUE(cache.Run(stream(), 1, [&] { return Add(x_, 1); }).ok()); };
+  for (int i = 0; i < 3; ++i) run();
+  cache.Clear();
+  run();
+  EXPECT_EQ(cache.n_captures(), 1);
+  run();
+  EXPECT_EQ(cache.n_captures(), 2);
+  EXPECT_EQ(Values(x_), (std::vector<float>{51, 102, 153}));
+}
+
 TEST_F(GraphGpuTest, WorkThatWaitsCannotBeCaptured) {
   EXPECT_FALSE(Graph::Capture(stream(), [&] { return stream().Synchronize(); }).ok());
   const auto ignores = [&] {

@@ -1,10 +1,13 @@
 // The whole forward pass on the accelerator against the CPU's, on tiny models.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <memory>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
+#include "engine/device/device_error.h"
 #include "engine/model/cuda/device_model.h"
 #include "engine/selection_setup.h"
 #include "tests/gpu/gpu_fixture.h"
@@ -16,6 +19,27 @@ namespace {
 constexpr std::int32_t kPage = 16;
 constexpr std::int32_t kPages = 40;
 constexpr std::int32_t kContext = 300;
+
+// A rank of two, the other of which sends what this one sends.
+class EchoCollectives final : public DeviceCollectives {
+ public:
+  const Shard& shard() const override { return shard_; }
+  void AllReduce(const Stream&, float*, std::int64_t) override {}
+  void AllGather(const Stream& stream, const float* x, std::int64_t n, float* out) override {
+    for (std::int32_t rank = 0; rank < shard_.size; ++rank) {
+      ThrowIfFailed(CopyAsync(stream, out + rank * n, x, n * sizeof(float)));
+    }
+  }
+  bool capturable() const override { return true; }
+  void set_drop_captured(const std::function<void()>& drop) override { drop_captured = drop; }
+  absl::Status Synchronize(const Stream& stream) override { return stream.Synchronize(); }
+  absl::StatusOr<std::int64_t> Smallest(std::int64_t own) override { return own; }
+
+  std::function<void()> drop_captured;
+
+ private:
+  Shard shard_ = {.rank = 0, .size = 2};
+};
 
 class LlamaGpuTest : public GpuTest {
  protected:
@@ -47,7 +71,7 @@ class LlamaGpuTest : public GpuTest {
     const std::size_t row = 2 * config.kv_size() * 4 * static_cast<std::size_t>(config.n_layers);
     const std::size_t pages = residency == Residency::kDevice ? kPages : 24;
     model_.reset();
-    const ModelShard shard = ShardModel(config, {}).value();
+    const ModelShard shard = ShardModel(config, ranks_ ? ranks_->shard() : Shard()).value();
     weights_ = cuda::DeviceWeights::Load(stream(), *source_, shard, config.n_layers).value();
     absl::StatusOr<std::unique_ptr<cuda::DeviceModel>> model = cuda::DeviceModel::Create(
         stream(),
@@ -62,7 +86,8 @@ class LlamaGpuTest : public GpuTest {
          .residency = residency,
          .device_bytes = pages * kPage * row + 60 * row,
          .attention = attention_,
-         .selection = {.query_distance = 20, .proximity = 2, .probes = 3, .single_queries = 4}});
+         .selection = {.query_distance = 20, .proximity = 2, .probes = 3, .single_queries = 4},
+         .ranks = ranks_});
     ASSERT_TRUE(model.ok()) << model.status();
     model_ = *std::move(model);
     next_page_ = kPages;
@@ -178,6 +203,7 @@ class LlamaGpuTest : public GpuTest {
   }
 
   std::int32_t n_sequences_ = 2;
+  DeviceCollectives* ranks_ = nullptr;
   std::shared_ptr<const WeightSource> source_;
   AttentionSettings attention_;
   PolicyParts parts_;
@@ -260,6 +286,23 @@ TEST_F(LlamaGpuTest, GraphsOfEverySizeOfABatchAreKept) {
     }
     EXPECT_EQ(model_->llama().n_captures(), n_captures);
   }
+}
+
+TEST_F(LlamaGpuTest, WhatWasCapturedOfRanksCanBeGivenUp) {
+  EchoCollectives ranks;
+  ranks_ = &ranks;
+  Make("tiny");
+  if (HasFatalFailure()) return;
+  std::vector<Sequence> sequences = {MakeSequence(1, 20, 40)};
+  Step(sequences, {20});
+  for (int i = 0; i < 4; ++i) Step(sequences, {1});
+  EXPECT_EQ(model_->llama().n_captures(), 1);
+  ASSERT_TRUE(ranks.drop_captured);
+  ranks.drop_captured();
+  for (int i = 0; i < 2; ++i) Step(sequences, {1});
+  EXPECT_EQ(model_->llama().n_captures(), 2);
+  model_.reset();
+  EXPECT_FALSE(ranks.drop_captured);
 }
 
 TEST_F(LlamaGpuTest, LayersMayBeCopies) {

@@ -49,7 +49,13 @@ DeviceLlama::DeviceLlama(const DeviceLlamaParts& parts)
       activations_(*parts.stream, parts.shard),
       token_ids_(*parts.stream, Workspace::Copies::kOne),
       logit_rows_(*parts.stream, Workspace::Copies::kOne),
-      graphs_(GraphCapacity(parts.n_sequences)) {}
+      graphs_(GraphCapacity(parts.n_sequences)) {
+  if (parts_.ranks != nullptr) parts_.ranks->set_drop_captured([this] { graphs_.Clear(); });
+}
+
+DeviceLlama::~DeviceLlama() {
+  if (parts_.ranks != nullptr) parts_.ranks->set_drop_captured(nullptr);
+}
 
 absl::StatusOr<DeviceOutputs> DeviceLlama::Forward(const ModelInput& input,
                                                    Want want,

@@ -44,6 +44,9 @@ struct DeviceOutputs {
 class DeviceLlama {
  public:
   explicit DeviceLlama(const DeviceLlamaParts& parts);  // throws DeviceError
+  ~DeviceLlama();
+  DeviceLlama(const DeviceLlama&) = delete;
+  DeviceLlama& operator=(const DeviceLlama&) = delete;
 
   enum class Want { kTokens, kLogits };
 

@@ -3,15 +3,21 @@
 #include <nccl.h>
 
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/device/device_error.h"
 #include "engine/device/event.h"
+#include "engine/parallel/returns_within.h"
 #include "engine/status_macros.h"
 
 namespace keyhole {
@@ -27,10 +33,33 @@ absl::Status NcclStatus(ncclResult_t result, std::string_view what) {
       "tensor parallel: ", std::string(what), " failed: NCCL: ", ncclGetErrorString(result)));
 }
 
+// On a thread of its own, which is given up after `limit`. A communicator that does not block has a
+// limit too, but hands every later collective to another thread.
+absl::StatusOr<ncclComm_t> Join(const Shard& shard, const ncclUniqueId& id, absl::Duration limit) {
+  struct Joined {
+    ncclComm_t comm = nullptr;
+    ncclResult_t result = ncclSuccess;
+  };
+  const auto joined = std::make_shared<Joined>();
+  const bool in_time = ReturnsWithin(limit, [joined, id, shard] {
+    joined->result = ncclCommInitRank(&joined->comm, shard.size, id, shard.rank);
+  });
+  if (!in_time) {
+    return absl::UnavailableError(absl::StrCat(
+        "tensor parallel: a rank did not join NCCL's group within ", absl::FormatDuration(limit)));
+  }
+  KEYHOLE_RETURN_IF_ERROR(NcclStatus(joined->result, "joining the group"));
+  return joined->comm;
+}
+
 class NcclCollectives final : public DeviceCollectives {
  public:
-  NcclCollectives(ProcessGroup* group, absl::Duration timeout, ncclComm_t comm, Event done)
-      : group_(group), timeout_(timeout), comm_(comm), done_(std::move(done)) {}
+  NcclCollectives(ProcessGroup* group, const NcclLimits& limits, ncclComm_t comm, Event done)
+      : group_(group),
+        timeout_(limits.step),
+        end_limit_(limits.end),
+        comm_(comm),
+        done_(std::move(done)) {}
   NcclCollectives(const NcclCollectives&) = delete;
   NcclCollectives& operator=(const NcclCollectives&) = delete;
   ~NcclCollectives() override { Abort(); }
@@ -50,6 +79,7 @@ class NcclCollectives final : public DeviceCollectives {
   }
 
   bool capturable() const override { return true; }
+  void set_drop_captured(const std::function<void()>& drop) override { drop_captured_ = drop; }
 
   absl::Status Synchronize(const Stream& stream) override {
     KEYHOLE_RETURN_IF_ERROR(done_.Record(stream));
@@ -83,22 +113,37 @@ class NcclCollectives final : public DeviceCollectives {
     throw DeviceError(absl::UnavailableError("tensor parallel: this rank has left its group"));
   }
 
-  // Ends kernels that wait for others, which Destroy would wait for.
+  // Ends kernels that wait for others, which Destroy would wait for. NCCL returns when no graph
+  // holds calls of its any more, and a graph may be in use until its kernels have ended: hence side
+  // by side.
   void Abort() {
-    if (comm_ != nullptr) ncclCommAbort(comm_);
-    comm_ = nullptr;
+    if (comm_ == nullptr) return;
+    const bool ended =
+        ReturnsWithin(end_limit_, [comm = std::exchange(comm_, nullptr), drop = drop_captured_] {
+          std::thread dropping([&drop] {
+            if (drop) drop();
+          });
+          ncclCommAbort(comm);
+          dropping.join();
+        });
+    if (ended) return;
+    std::fputs("tensor parallel: NCCL cannot end what waits for other ranks: this process ends\n",
+               stderr);
+    std::_Exit(EXIT_FAILURE);
   }
 
   ProcessGroup* group_;
   absl::Duration timeout_;
+  absl::Duration end_limit_;
   ncclComm_t comm_;
   Event done_;
+  std::function<void()> drop_captured_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DeviceCollectives>> MakeNcclCollectives(ProcessGroup* group,
-                                                                       absl::Duration timeout) {
+                                                                       const NcclLimits& limits) {
   const Shard& shard = group->shard();
   KEYHOLE_ASSIGN_OR_RETURN(Event done, Event::Create());
   ncclUniqueId id = {};
@@ -112,10 +157,8 @@ absl::StatusOr<std::unique_ptr<DeviceCollectives>> MakeNcclCollectives(ProcessGr
     return absl::UnavailableError("tensor parallel: rank 0 cannot make a group of NCCL");
   }
   std::memcpy(id.internal, name.data(), sizeof(id.internal));
-  ncclComm_t comm = nullptr;
-  KEYHOLE_RETURN_IF_ERROR(
-      NcclStatus(ncclCommInitRank(&comm, shard.size, id, shard.rank), "joining the group"));
-  return std::make_unique<NcclCollectives>(group, timeout, comm, std::move(done));
+  KEYHOLE_ASSIGN_OR_RETURN(const ncclComm_t comm, Join(shard, id, limits.start));
+  return std::make_unique<NcclCollectives>(group, limits, comm, std::move(done));
 }
 
 }  // namespace keyhole

@@ -5,7 +5,7 @@
 namespace keyhole {
 
 absl::StatusOr<std::unique_ptr<DeviceCollectives>> MakeNcclCollectives(ProcessGroup*,
-                                                                       absl::Duration) {
+                                                                       const NcclLimits&) {
   return OpenGpu(0).status();
 }
 

@@ -35,7 +35,8 @@ cudaError_t Queue(cudaStream_t stream, std::function<void()> work);
 // The stream's work does not end: events recorded from now on are never done.
 void Hang(cudaStream_t stream);
 
-// How long a rank of the emulated NCCL waits for the others before its stream hangs.
+// How long a rank of the emulated NCCL waits for the others before its stream hangs, or, where it
+// joins them, before it fails.
 void SetNcclPatience(std::chrono::milliseconds patience);
 
 void SyncBlock();

@@ -9,6 +9,8 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/support/cuda_emulation/emulation.h"
@@ -21,6 +23,15 @@ std::atomic<std::chrono::milliseconds> patience{std::chrono::minutes(1)};
 class Meeting {
  public:
   explicit Meeting(int n_ranks) : arrays_(n_ranks) {}
+
+  // True once all ranks have come.
+  bool Join() {
+    std::unique_lock lock(mutex_);
+    ++n_joined_;
+    changed_.notify_all();
+    return changed_.wait_for(
+        lock, patience.load(), [&] { return n_joined_ == static_cast<int>(arrays_.size()); });
+  }
 
   void Abort() {
     const std::lock_guard lock(mutex_);
@@ -53,6 +64,7 @@ class Meeting {
   std::condition_variable changed_;
   std::vector<std::vector<float>> arrays_;
   std::vector<std::vector<float>> all_;
+  int n_joined_ = 0;
   int n_here_ = 0;
   long turn_ = 0;
   bool aborted_ = false;
@@ -67,6 +79,7 @@ int n_groups = 0;
 struct ncclComm {
   std::shared_ptr<Meeting> meeting;
   int rank;
+  std::shared_ptr<const int> calls = std::make_shared<const int>();  // shared with captured ones
 
   // The stream hangs where a rank is missing, as the kernel would.
   std::vector<std::vector<float>> Exchange(const void* in,
@@ -92,15 +105,22 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
 
 ncclResult_t ncclCommInitRank(ncclComm_t* comm, int n_ranks, ncclUniqueId id, int rank) {
   if (rank < 0 || rank >= n_ranks) return ncclInvalidArgument;
-  const std::lock_guard lock(groups_mutex);
-  std::shared_ptr<Meeting>& meeting = groups[std::string(id.internal, sizeof(id.internal))];
-  if (meeting == nullptr) meeting = std::make_shared<Meeting>(n_ranks);
-  *comm = new ncclComm{meeting, rank};
+  std::shared_ptr<Meeting> meeting;
+  {
+    const std::lock_guard lock(groups_mutex);
+    std::shared_ptr<Meeting>& group = groups[std::string(id.internal, sizeof(id.internal))];
+    if (group == nullptr) group = std::make_shared<Meeting>(n_ranks);
+    meeting = group;
+  }
+  if (!meeting->Join()) return ncclRemoteError;
+  *comm = new ncclComm{std::move(meeting), rank};
   return ncclSuccess;
 }
 
+// Returns, as NCCL does, when no graph holds calls of the communicator any more.
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
   comm->meeting->Abort();
+  while (comm->calls.use_count() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   delete comm;
   return ncclSuccess;
 }
@@ -117,7 +137,7 @@ ncclResult_t ncclAllReduce(const void* in,
                            ncclRedOp_t,
                            ncclComm_t comm,
                            cudaStream_t stream) {
-  cuda_emulation::Queue(stream, [=, ranks = *comm] {
+  const cudaError_t error = cuda_emulation::Queue(stream, [=, ranks = *comm] {
     const auto all = ranks.Exchange(in, n, stream);
     auto* sums = static_cast<float*>(out);
     for (std::size_t i = 0; !all.empty() && i < n; ++i) {
@@ -125,7 +145,7 @@ ncclResult_t ncclAllReduce(const void* in,
       for (const std::vector<float>& array : all) sums[i] += array[i];
     }
   });
-  return ncclSuccess;
+  return error == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
 }
 
 ncclResult_t ncclAllGather(const void* in,
@@ -134,11 +154,11 @@ ncclResult_t ncclAllGather(const void* in,
                            ncclDataType_t,
                            ncclComm_t comm,
                            cudaStream_t stream) {
-  cuda_emulation::Queue(stream, [=, ranks = *comm] {
+  const cudaError_t error = cuda_emulation::Queue(stream, [=, ranks = *comm] {
     auto* to = static_cast<float*>(out);
     for (const auto& array : ranks.Exchange(in, n, stream)) {
       to = std::copy(array.begin(), array.end(), to);
     }
   });
-  return ncclSuccess;
+  return error == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
 }

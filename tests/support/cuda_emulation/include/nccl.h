@@ -7,6 +7,7 @@
 using ncclComm_t = struct ncclComm*;
 enum ncclResult_t {
   ncclSuccess = 0,
+  ncclUnhandledCudaError = 1,
   ncclInvalidArgument = 4,
   ncclRemoteError = 6,
   ncclInProgress = 7
