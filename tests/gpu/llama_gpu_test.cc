@@ -32,10 +32,14 @@ class EchoCollectives final : public DeviceCollectives {
   }
   bool capturable() const override { return true; }
   void set_drop_captured(const std::function<void()>& drop) override { drop_captured = drop; }
-  absl::Status Synchronize(const Stream& stream) override { return stream.Synchronize(); }
+  absl::Status Synchronize(const Stream& stream) override {
+    ++n_waits;
+    return stream.Synchronize();
+  }
   absl::StatusOr<std::int64_t> Smallest(std::int64_t own) override { return own; }
 
   std::function<void()> drop_captured;
+  int n_waits = 0;
 
  private:
   Shard shard_ = {.rank = 0, .size = 2};
@@ -288,7 +292,7 @@ TEST_F(LlamaGpuTest, GraphsOfEverySizeOfABatchAreKept) {
   }
 }
 
-TEST_F(LlamaGpuTest, WhatWasCapturedOfRanksCanBeGivenUp) {
+TEST_F(LlamaGpuTest, WithRanksCapturesCanBeGivenUpAndTheEndIsWaitedFor) {
   EchoCollectives ranks;
   ranks_ = &ranks;
   Make("tiny");
@@ -301,8 +305,10 @@ TEST_F(LlamaGpuTest, WhatWasCapturedOfRanksCanBeGivenUp) {
   ranks.drop_captured();
   for (int i = 0; i < 2; ++i) Step(sequences, {1});
   EXPECT_EQ(model_->llama().n_captures(), 2);
+  const int n_waits = ranks.n_waits;
   model_.reset();
   EXPECT_FALSE(ranks.drop_captured);
+  EXPECT_EQ(ranks.n_waits, n_waits + 1) << "memory that copies go through goes when they are done";
 }
 
 TEST_F(LlamaGpuTest, LayersMayBeCopies) {

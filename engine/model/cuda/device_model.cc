@@ -24,6 +24,14 @@ std::int32_t HeldPages(const DeviceModelSettings& settings) {
 
 }  // namespace
 
+// After a step that failed, copies from and to pinned memory may still be on their way. With ranks
+// they may wait for one that has gone, which only the collectives can end.
+DeviceModel::~DeviceModel() {
+  const absl::Status status =
+      ranks_ == nullptr ? stream_.Synchronize() : ranks_->Synchronize(stream_);
+  status.IgnoreError();
+}
+
 absl::Status DeviceModel::MakeKv(const Stream& stream,
                                  const ModelConfig& config,
                                  std::int64_t n_layers,
@@ -70,7 +78,7 @@ absl::StatusOr<std::unique_ptr<DeviceModel>> DeviceModel::Create(
   const ModelConfig& config = shard.config;
   const auto n_heads = static_cast<std::int32_t>(config.n_heads);
   const auto n_kv_heads = static_cast<std::int32_t>(config.n_kv_heads);
-  std::unique_ptr<DeviceModel> model(new DeviceModel);
+  std::unique_ptr<DeviceModel> model(new DeviceModel(stream, settings.ranks));
   try {
     const auto n_layers = static_cast<std::int64_t>(weights.layers().size());
     KEYHOLE_RETURN_IF_ERROR(model->MakeKv(stream, config, n_layers, settings));

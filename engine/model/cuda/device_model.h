@@ -44,6 +44,7 @@ class DeviceModel {
                                                              const DigestMaps* maps,
                                                              const RopeTable& rope,
                                                              const DeviceModelSettings& settings);
+  ~DeviceModel();
 
   DeviceLlama& llama() { return *llama_; }
   DeviceAttention& attention() { return *attention_; }
@@ -52,13 +53,15 @@ class DeviceModel {
   std::size_t digest_bytes() const { return digests_.size(); }
 
  private:
-  DeviceModel() = default;
+  DeviceModel(const Stream& stream, DeviceCollectives* ranks) : stream_(stream), ranks_(ranks) {}
   absl::Status MakeKv(const Stream& stream,
                       const ModelConfig& config,
                       std::int64_t n_layers,
                       const DeviceModelSettings& settings);
   absl::StatusOr<RopeRows> CopyRope(const Stream& stream, const RopeTable& rope);
 
+  const Stream& stream_;
+  DeviceCollectives* ranks_;
   std::unique_ptr<HostStore> host_;
   std::unique_ptr<ResidentKv> kv_;
   std::optional<DeviceDigestMaps> maps_;
