@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/device/cuda/cuda_status.h"
+#include "engine/device/cuda/shared_library.h"
 #include "engine/device/device_error.h"
 #include "engine/device/event.h"
 #include "engine/device/graph_cache.h"
@@ -130,6 +131,16 @@ TEST_F(EmulatedDeviceTest, AGraphThatMeetsALostDeviceIsNotTriedAgain) {
   FailCall(Call::kGraphLaunch, cudaErrorIllegalAddress);
   EXPECT_TRUE(IsSticky(cache.Run(stream(), 7, work)));
   EXPECT_EQ(n_runs, 2) << "itself, and while it was captured";
+}
+
+TEST(SharedLibraryTest, TheLoaderSaysWhyAFunctionIsNotThere) {
+  constexpr const char* kAbsent = "libkeyhole-of-nobody.so.1";
+  EXPECT_EQ(FindFunction(kAbsent, "f"), nullptr);
+  EXPECT_NE(LoadProblem(kAbsent, "f").find(kAbsent), std::string::npos)
+      << LoadProblem(kAbsent, "f");
+  EXPECT_NE(LoadProblem("libc.so.6", "keyhole_of_nobody").find("keyhole_of_nobody"),
+            std::string::npos);
+  EXPECT_EQ(LoadProblem("libc.so.6", "abort"), "");
 }
 
 TEST(CudaStatusTest, ClassesOfErrors) {

@@ -10,4 +10,10 @@ void* FindFunction(const char* library, const char* name) {
   return handle == nullptr ? nullptr : dlsym(handle, name);
 }
 
+std::string LoadProblem(const char* library, const char* name) {
+  if (FindFunction(library, name) != nullptr) return {};
+  const char* const problem = dlerror();
+  return problem == nullptr ? "it is null there" : problem;
+}
+
 }  // namespace keyhole

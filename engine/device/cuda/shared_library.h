@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <string>
 
 namespace keyhole {
 
@@ -10,6 +11,9 @@ namespace keyhole {
 // cuBLAS alone has more of it than the threads of the metrics endpoint have stack. Null where the
 // library or the function is not there. Thread: any.
 void* FindFunction(const char* library, const char* name);
+
+// Why it is not there, in the loader's words; empty where it is. Thread: any.
+std::string LoadProblem(const char* library, const char* name);
 
 template <std::size_t kSize>
 struct FunctionName {

@@ -6,7 +6,9 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "engine/device/cuda/shared_library.h"
 #include "engine/device/device_error.h"
+#include "engine/ops/cuda/load_cublas.h"
 #include "engine/ops/op_check.h"
 
 namespace keyhole::cuda {
@@ -17,9 +19,11 @@ constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what cuBLAS a
 
 void Check(cublasStatus_t status) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  const bool missing = status == CUBLAS_STATUS_NOT_INITIALIZED;
-  const std::string text = std::string(kOp) + ": cuBLAS error " + std::to_string(int{status}) +
-                           (missing ? ": is libcublas.so.13 there?" : "");
+  std::string text = std::string(kOp) + ": cuBLAS error " + std::to_string(int{status});
+  if (status == CUBLAS_STATUS_NOT_INITIALIZED) {  // also for want of the library
+    const std::string problem = LoadProblem(kCublasLibrary, "cublasCreate_v2");
+    if (!problem.empty()) text += ": " + problem;
+  }
   const bool short_of_memory = status == CUBLAS_STATUS_ALLOC_FAILED;
   throw DeviceError(short_of_memory ? absl::ResourceExhaustedError(text)
                                     : absl::InternalError(text));

@@ -2,12 +2,14 @@
 #include <cublas_v2.h>
 
 #include "engine/device/cuda/shared_library.h"
+#include "engine/ops/cuda/load_cublas.h"
 
 namespace {
 
 template <keyhole::FunctionName kName, typename... Args>
 cublasStatus_t Call(Args... args) {
-  return keyhole::CallLoaded<kName>("libcublas.so.13", CUBLAS_STATUS_NOT_INITIALIZED, args...);
+  return keyhole::CallLoaded<kName>(
+      keyhole::cuda::kCublasLibrary, CUBLAS_STATUS_NOT_INITIALIZED, args...);
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // The functions of NCCL that nccl_collectives.cc calls, from the library as it is loaded.
 #include <nccl.h>
 
+#include <string>
+
 #include "engine/device/cuda/shared_library.h"
 
 namespace {
@@ -17,8 +19,8 @@ ncclResult_t Call(Args... args) {
 extern "C" {
 
 const char* ncclGetErrorString(ncclResult_t result) {
-  constexpr const char* kMissing = "libnccl.so.2 cannot be loaded";
-  return keyhole::CallLoaded<"ncclGetErrorString">(kLibrary, kMissing, result);
+  static const std::string missing = keyhole::LoadProblem(kLibrary, "ncclGetErrorString");
+  return keyhole::CallLoaded<"ncclGetErrorString">(kLibrary, missing.c_str(), result);
 }
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) { return Call<"ncclGetUniqueId">(id); }
