@@ -87,14 +87,6 @@ absl::StatusOr<std::unique_ptr<Trace>> MakeTrace(const EngineConfig& config) {
                        config.trace.steps);
 }
 
-// Rotated keys of the newest tokens, which every sequence keeps beside its pages where positions
-// are rectified.
-std::int64_t WindowBytesOf(const AttentionSettings& attention, const KvLayout& layout) {
-  if (attention.positions != PositionMode::kRectified) return 0;
-  return static_cast<std::int64_t>(
-      WindowBytes(layout, attention.sizes.local + attention.distances.chunk_size));
-}
-
 // As many pages as the memory holds, but no more than the running sequences can use. Reads the
 // model's limits and page_bytes of `parts`.
 absl::StatusOr<std::int32_t> CountPages(const EngineConfig& config,
@@ -141,8 +133,11 @@ absl::StatusOr<std::unique_ptr<StepExecutor>> LoadOnCpu(const EngineConfig& conf
         *plan.policy.maps, plan.traits, config.kv.page_size, config.selection.coarse_dims);
     parts.page_bytes += static_cast<std::int64_t>(digest_layout.total_page_bytes());
   }
-  KEYHOLE_ASSIGN_OR_RETURN(parts.n_pages,
-                           CountPages(config, WindowBytesOf(plan.attention, layout), parts));
+  KEYHOLE_ASSIGN_OR_RETURN(
+      parts.n_pages,
+      CountPages(config,
+                 static_cast<std::int64_t>(WindowBytes(layout, plan.attention.window_rows())),
+                 parts));
   if (group != nullptr) KEYHOLE_RETURN_IF_ERROR(AgreeOnAll(*group, plan.policy, parts));
   KEYHOLE_ASSIGN_OR_RETURN(auto store, HostStore::Create(layout, parts.n_pages));
   std::unique_ptr<DigestStore> digests;

@@ -19,6 +19,12 @@ struct AttentionSettings {
   std::int32_t prefill_local = 4096;
   std::int32_t max_selected = 8192;  // a request's own budget is clamped to this
   DistanceSettings distances = {};   // rectified positions only
+
+  // Newest rows of a sequence whose keys are kept rotated beside its pages: the local ones and a
+  // chunk, where positions are rectified.
+  std::int32_t window_rows() const {
+    return positions == PositionMode::kRectified ? sizes.local + distances.chunk_size : 0;
+  }
 };
 
 // What the slice's place and its request make of the server's sizes. Where all that precedes it is

@@ -12,15 +12,14 @@ const float* RectifiedPositions::Queries::At(std::int32_t row) const {
   return rotated.const_data_ptr<float>() + row * rotated.stride(0);
 }
 
-RectifiedPositions::RectifiedPositions(const DistanceSettings& distances,
-                                       const SelectionSizes& sizes,
+RectifiedPositions::RectifiedPositions(const AttentionSettings& settings,
                                        RopeRows rope,
                                        const HostStore* store)
-    : distances_(distances),
-      local_(sizes.local),
+    : distances_(settings.distances),
+      local_(settings.sizes.local),
       rope_(rope),
       store_(store),
-      windows_(store->layout(), sizes.local + distances.chunk_size) {}
+      windows_(store->layout(), settings.window_rows()) {}
 
 void RectifiedPositions::Turn(const LayerStep& step,
                               std::span<const std::int32_t> index,

@@ -18,11 +18,9 @@ namespace keyhole {
 // part and the chunk read their keys from a window that holds them rotated, values from the pages.
 class RectifiedPositions final : public PositionScheme {
  public:
-  // `rope` covers every position and distance. `rope` and `store` outlive this object.
-  RectifiedPositions(const DistanceSettings& distances,
-                     const SelectionSizes& sizes,
-                     RopeRows rope,
-                     const HostStore* store);
+  // `rope` covers every position and distance. `rope` and `store` outlive this object. REQUIRES:
+  // settings for rectified positions.
+  RectifiedPositions(const AttentionSettings& settings, RopeRows rope, const HostStore* store);
 
   const float* Rotate(const LayerStep& step) override;
   void AppendParts(const LayerStep& step,

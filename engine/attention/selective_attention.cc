@@ -226,8 +226,7 @@ SelectiveAttention::SelectiveAttention(const AttentionHeads& heads,
   state_->store = store;
   state_->policy = std::move(policy);
   if (settings.positions == PositionMode::kRectified) {
-    state_->positions =
-        std::make_unique<RectifiedPositions>(settings.distances, settings.sizes, rope, store);
+    state_->positions = std::make_unique<RectifiedPositions>(settings, rope, store);
   } else {
     state_->positions = std::make_unique<NativePositions>(rope);
   }

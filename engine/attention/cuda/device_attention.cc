@@ -71,12 +71,10 @@ DeviceAttention::DeviceAttention(const DeviceAttentionShape& shape,
       hot_(*parts.stream, parts.kv->arena(), parts.kv->plan(), shape.n_pages),
       memory_(*parts.stream) {
   if (rectified()) {
-    const AttentionSettings& settings = shape.settings;
-    windows_ = ValueOrThrow(
-        DeviceWindows::Create(*parts.stream,
-                              layout_,
-                              {.capacity = settings.sizes.local + settings.distances.chunk_size,
-                               .n_sequences = shape.n_sequences}));
+    windows_ = ValueOrThrow(DeviceWindows::Create(
+        *parts.stream,
+        layout_,
+        {.capacity = shape.settings.window_rows(), .n_sequences = shape.n_sequences}));
   }
   if (split()) hash_ = ValueOrThrow(DeviceBuffer::Allocate(*parts.stream, sizeof(std::uint64_t)));
   if (parts.kv->plan().spills) {

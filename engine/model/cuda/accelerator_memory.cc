@@ -40,10 +40,8 @@ std::size_t StepBytes(const ModelShard& shard,
   bytes += 4 * sizeof(float) * static_cast<std::size_t>(settings.max_context) *
            static_cast<std::size_t>(settings.max_running);
   bytes += static_cast<std::size_t>(settings.rope_positions) * config.head_dim * sizeof(float);
-  if (settings.attention.positions == PositionMode::kRectified) {
-    bytes += WindowBytes(layout, settings.attention.sizes.local + chunk) *
-             static_cast<std::size_t>(settings.max_running);
-  }
+  bytes += WindowBytes(layout, settings.attention.window_rows()) *
+           static_cast<std::size_t>(settings.max_running);
   return bytes;
 }
 
