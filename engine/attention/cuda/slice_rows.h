@@ -17,9 +17,9 @@ namespace keyhole::cuda {
 struct DeviceSelection {
   MiddleRule middle = MiddleRule::kBudget;
   ScoreRule score = ScoreRule::kVote;
-  std::int32_t query_distance = 1024;  // see PolicyParts, as for the next three
-  std::int32_t proximity = 8;
-  std::int32_t probes = 8;
+  std::int32_t query_distance = 0;  // see PolicyParts, as for the next three
+  std::int32_t proximity = 0;
+  std::int32_t probes = 0;
   std::int32_t single_queries = 0;
 };
 

@@ -149,6 +149,8 @@ class DecodeBench {
     attention.distances.chunk_size = check_ ? 32 : 512;
     attention.distances.default_profile = AttentionProfile::kProse;  // all local rows, all selected
     settings.selection.query_distance = attention.sizes.local / 4;
+    settings.selection.proximity = 8;
+    settings.selection.probes = 8;
     return settings;
   }
 
