@@ -42,7 +42,15 @@ stage_build() {
   cmake --build "$BUILD" -j "$(build_jobs)"
 }
 
-stage_unit() { ctest --preset cpu-release -j "$(nproc)" --timeout 300; }
+stage_unit() {
+  ctest --preset cpu-release -j "$(nproc)" --timeout 300 | tee "$LOGS/ctest.log" && return
+  # The last lines of each failed test once more, at the end, which is what a terminal shows of a failed stage.
+  awk '
+    function flush(i) { for (i = n > 12 ? n - 12 : 0; i < n; ++i) print line[i]; n = 0 }
+    / Test +#[0-9]+: |tests passed, / { flush(); failed = /\*\*\*/; if (failed) print "\n" $0; next }
+    failed { line[n++] = $0 }' "$LOGS/ctest.log"
+  return 1
+}
 
 stage_tokenizer() {
   "$CACHE/venv/bin/python" tests/golden/tokenizer_oracle.py --encode-tool "$BUILD/tests/tools/encode_tool" \

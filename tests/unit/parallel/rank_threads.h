@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <string>
@@ -19,6 +20,9 @@ namespace keyhole::testing {
 
 // Times that no slow machine reaches.
 inline TensorParallelSettings RankSettings(std::int32_t size) {
+  // LibTorch's record of collectives is one of a process, and its groups add themselves to it
+  // without a lock: it is for a group a process.
+  ::setenv("TORCH_FR_BUFFER_SIZE", "0", 1);
   TensorParallelSettings settings;
   settings.size = size;
   settings.address = "127.0.0.1:" + std::to_string(FreePort());
