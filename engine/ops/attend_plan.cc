@@ -10,6 +10,7 @@ constexpr std::int32_t kMaxSplits = 64;  // of one part: bounds the cost of the 
 constexpr std::int32_t kDecodeSplitRows = 128;
 constexpr std::int32_t kShortChunk = 32;  // queries; longer chunks have enough tiles to share out
 constexpr std::int32_t kShortChunkSplitRows = 2048;
+constexpr std::int32_t kDeepRows = 4;  // for each query of a chunk
 
 std::int32_t SplitRows(std::int32_t q_len, std::int32_t n_rows) {
   if (q_len > kShortChunk) return n_rows;
@@ -30,9 +31,15 @@ std::int32_t VisibleRows(const AttendPart& part, std::int32_t q_end) {
   return std::max(0, end - part.range.begin);
 }
 
+bool IsDeep(const AttendParams& params) {
+  std::int64_t n_rows = 0;
+  for (const AttendPart& part : params.parts) n_rows += VisibleRows(part, params.q_len);
+  return n_rows >= std::int64_t{kDeepRows} * params.q_len;
+}
+
 class Planner {
  public:
-  Planner(std::span<const AttendParams> sequences, std::int32_t tile_lanes, AttendPlan& plan)
+  Planner(std::span<const AttendParams> sequences, const TileLanes& tile_lanes, AttendPlan& plan)
       : sequences_(sequences), tile_lanes_(tile_lanes), plan_(plan) {}
 
   void Plan() {
@@ -47,7 +54,8 @@ class Planner {
         AddBlock(block);
         continue;
       }
-      const std::int32_t step = QueriesPerTile(tile_lanes_, group);
+      const bool deep = tile_lanes_.deep > 0 && IsDeep(params);
+      const std::int32_t step = QueriesPerTile(deep ? tile_lanes_.deep : tile_lanes_.usual, group);
       for (std::int32_t head = 0; head < layout.n_kv_heads; ++head) {
         for (std::int32_t q = 0; q < params.q_len; q += step) {
           block.q_begin = q;
@@ -102,7 +110,7 @@ class Planner {
   }
 
   std::span<const AttendParams> sequences_;
-  std::int32_t tile_lanes_;
+  TileLanes tile_lanes_;
   AttendPlan& plan_;
 };
 
@@ -113,7 +121,7 @@ std::int32_t ItemLanes(const AttendItem& item, std::int32_t group) {
 }
 
 void PlanAttend(std::span<const AttendParams> sequences,
-                std::int32_t tile_lanes,
+                const TileLanes& tile_lanes,
                 AttendPlan& plan) {
   plan.spans.clear();
   plan.items.clear();

@@ -58,8 +58,15 @@ constexpr std::int64_t PartialFloats(std::int32_t padded_lanes, std::int32_t pad
 // A lane is one query head of one query; an item's lanes are [kv_end - kv_begin][queries][group].
 std::int32_t ItemLanes(const AttendItem& item, std::int32_t group);
 
-// Refills `plan`, keeping its memory. Items of several queries have at most `tile_lanes` lanes, or
-// one query; that changes no bit of a result.
-void PlanAttend(std::span<const AttendParams> sequences, std::int32_t tile_lanes, AttendPlan& plan);
+// Of an item of several queries, at most; or it has one query.
+struct TileLanes {
+  std::int32_t usual = 0;
+  std::int32_t deep = 0;  // where a chunk's rows are several times its queries; 0: as usual
+};
+
+// Refills `plan`, keeping its memory. The lanes of a tile change no bit of a result.
+void PlanAttend(std::span<const AttendParams> sequences,
+                const TileLanes& tile_lanes,
+                AttendPlan& plan);
 
 }  // namespace keyhole

@@ -75,7 +75,7 @@ void AttendRows(Device& device,
   for (const AttendParams& params : sequences) Check(params);
   AttendWorkspace::State& state = workspace.state();
   const AttendKernelSet kernels = AttendKernelsFor(device.cpu_level());
-  PlanAttend(sequences, kernels.tile_lanes, state.plan);
+  PlanAttend(sequences, {kernels.tile_lanes, kernels.deep_tile_lanes}, state.plan);
   const AttendPlan& plan = state.plan;
   if (plan.items.empty()) return;
   if (state.partials.size() < static_cast<std::size_t>(plan.partial_floats)) {

@@ -14,12 +14,11 @@ namespace {
 constexpr std::int64_t kMaxFolds = 16;
 constexpr std::int64_t kSetsPerRow = 4;        // sets of scores for each row to choose
 constexpr std::int64_t kTaskScores = 1 << 16;  // a few microseconds
-constexpr int kDigitBits = 11;                 // three digits
-constexpr std::uint32_t kDigits = 1 << kDigitBits;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// Ascends with x; the two zeros are one value.
+// Ascends with x.
 std::uint32_t KeyOf(float x) {
-  const auto bits = std::bit_cast<std::uint32_t>(x + 0.0F);
+  const auto bits = std::bit_cast<std::uint32_t>(x);
   return bits ^ ((bits >> 31) != 0 ? 0xFFFFFFFFU : 0x80000000U);
 }
 
@@ -27,32 +26,35 @@ float ValueOf(std::uint32_t key) {
   return std::bit_cast<float>(key ^ ((key >> 31) != 0 ? 0x80000000U : 0xFFFFFFFFU));
 }
 
-struct Limit {
-  std::uint32_t key = 0;  // of the k-th largest
-  std::int64_t ties = 0;  // how many of that key belong to the k largest
+struct Cut {
+  float value = 0;
+  std::int64_t n_from = 0;  // scores that reach it
+  float next = 0;           // a larger value, which fewer than k reach
 };
 
-// REQUIRES: 1 <= k <= keys.size(). Changes `keys`.
-Limit KthLargest(std::vector<std::uint32_t>& keys,
-                 std::int64_t k,
-                 std::vector<std::uint32_t>& counts) {
-  std::size_t n = keys.size();
-  for (int shift = 32 - kDigitBits; n > 1; shift = std::max(0, shift - kDigitBits)) {
-    counts.assign(kDigits, 0);
-    for (std::size_t i = 0; i < n; ++i) ++counts[keys[i] >> shift & (kDigits - 1)];
-    std::uint32_t digit = kDigits - 1;
-    for (; counts[digit] < k; --digit) k -= counts[digit];
-    const std::uint32_t chosen = digit;
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      const std::uint32_t key = keys[i];
-      keys[kept] = key;
-      kept += static_cast<std::size_t>((key >> shift & (kDigits - 1)) == chosen);
+// A value that at least k of x reach and at most `most`, or the k-th largest where no value is one.
+// By halves: to count a few thousand scores takes less than a tenth of a microsecond.
+Cut CutAt(const SelectionKernels& kernels,
+          std::span<const float> x,
+          std::int64_t k,
+          std::int64_t most) {
+  const auto size = static_cast<std::int64_t>(x.size());
+  Cut cut = {-kInfinity, size, kInfinity};
+  std::uint32_t low = KeyOf(-kInfinity);
+  std::uint32_t high = KeyOf(kInfinity) + 1;  // the key of no number, which nothing reaches
+  while (cut.n_from > most && high - low > 1) {
+    const std::uint32_t middle = low + (high - low) / 2;
+    const std::int64_t n = kernels.count_from(x.data(), size, ValueOf(middle));
+    if (n >= k) {
+      low = middle;
+      cut.n_from = n;
+    } else {
+      high = middle;
     }
-    n = kept;
-    if (shift == 0) break;
   }
-  return {keys[0], k};
+  cut.value = ValueOf(low);
+  cut.next = ValueOf(high);
+  return cut;
 }
 
 class Selector {
@@ -68,30 +70,31 @@ class Selector {
   // Writes first + j.
   void Select(std::int32_t first, std::vector<std::int32_t>& rows) {
     folds_ = std::min(size_ / (kSetsPerRow * k_), kMaxFolds);
-    const std::span<const std::int32_t> found =
-        RowsFrom(folds_ > 1 ? Bound() : -std::numeric_limits<float>::infinity());
+    const std::span<const std::int32_t> found = RowsFrom(folds_ > 1 ? Bound() : -kInfinity);
+    std::vector<float>& values = workspace_.values;
+    values.resize(found.size());
+    std::ranges::transform(found, values.begin(), [this](std::int32_t j) { return scores_[j]; });
+    const Cut cut = CutAt(kernels_, values, k_, k_);
+    // Of those that are not above it as many as are left.
+    std::int64_t ties = k_;
+    if (cut.n_from > k_) {
+      ties -= kernels_.count_from(values.data(), std::ssize(values), cut.next);
+    }
     rows.clear();
-    if (found.empty()) return;  // no score is a number
-    workspace_.keys.resize(found.size());
-    std::transform(found.begin(), found.end(), workspace_.keys.begin(), [this](std::int32_t row) {
-      return KeyOf(scores_[row]);
-    });
-    const auto k = std::min(k_, static_cast<std::int64_t>(found.size()));
-    Limit limit = KthLargest(workspace_.keys, k, workspace_.counts);
-    rows.reserve(k);
-    for (const std::int32_t row : found) {
-      const std::uint32_t key = KeyOf(scores_[row]);
-      if (key > limit.key || (key == limit.key && limit.ties-- > 0)) rows.push_back(first + row);
+    rows.reserve(k_);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (values[i] < cut.value) continue;
+      if (values[i] >= cut.next || ties-- > 0) rows.push_back(first + found[i]);
     }
   }
 
  private:
-  // Of any k sets of scores each has a value not below the least of their maxima: the k-th largest
-  // maximum of more sets than k is a lower bound of the k-th largest score. A set takes scores far
-  // from one another, since a pool makes neighbours equal.
+  // Of any k sets of scores each has a value not below the least of their maxima: what k maxima of
+  // more sets than that reach, k scores do. A set takes scores far from one another, since a pool
+  // makes neighbours equal.
   float Bound() {
     const std::int64_t width = size_ / folds_;
-    std::vector<float>& tops = workspace_.tops;
+    std::vector<float>& tops = workspace_.values;
     tops.resize(width);  // assign would take new memory for each score more
     std::copy_n(scores_.begin(), width, tops.begin());
     const std::int64_t part = kTaskScores / folds_;
@@ -103,9 +106,7 @@ class Selector {
         kernels_.max_of(out, scores_.data() + fold * width + begin, n, out);
       }
     });
-    workspace_.keys.resize(width);
-    std::transform(tops.begin(), tops.end(), workspace_.keys.begin(), KeyOf);
-    return ValueOf(KthLargest(workspace_.keys, k_, workspace_.counts).key);
+    return CutAt(kernels_, tops, k_, k_ + k_ / 8).value;
   }
 
   // All with a score of at least `bound`, ascending.

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/device/trace.h"
 #include "engine/engine_config.h"
 #include "engine/status_macros.h"
 #include "tests/support/bench.h"
@@ -43,6 +44,15 @@ class ContextBench {
  public:
   ContextBench(const Options& options, std::unique_ptr<LongContext> context)
       : options_(options), context_(std::move(context)), runner_(&context_->runner()) {}
+
+  // The steps of all cases, but for what fills the context.
+  absl::Status StartTrace() {
+    const TraceSettings& settings = options_.engine.trace;
+    if (settings.path.empty()) return absl::OkStatus();
+    KEYHOLE_ASSIGN_OR_RETURN(trace_, Trace::Create(settings.path, settings.steps));
+    runner_->device().set_trace(trace_.get());
+    return absl::OkStatus();
+  }
 
   absl::Status Fill() {
     RunnerSequence longest;
@@ -100,6 +110,7 @@ class ContextBench {
     Stages stages;
     stages.total = SecondsOf([&] { status = runner_->Prefill(sequence, tokens).status(); });
     KEYHOLE_RETURN_IF_ERROR(status);
+    if (trace_ != nullptr) KEYHOLE_RETURN_IF_ERROR(trace_->EndStep());
     const StepTimings& after = runner_->timings();
     stages.linear = after.linear_seconds - before.linear_seconds;
     const double selection = after.selection_seconds - before.selection_seconds;
@@ -174,6 +185,7 @@ class ContextBench {
   }
 
   const Options& options_;
+  std::unique_ptr<Trace> trace_;  // or null; outlives who writes to it
   std::unique_ptr<LongContext> context_;
   ModelRunner* runner_;
   std::int32_t base_ = 0;
@@ -188,6 +200,7 @@ absl::Status Run(const Options& options) {
   KEYHOLE_ASSIGN_OR_RETURN(auto context, LongContext::Create(config, n_tokens));
   ContextBench bench(options, std::move(context));
   KEYHOLE_RETURN_IF_ERROR(bench.Fill());
+  KEYHOLE_RETURN_IF_ERROR(bench.StartTrace());
   for (const std::int32_t depth : options.depths) {
     KEYHOLE_RETURN_IF_ERROR(bench.Decode(depth));
     KEYHOLE_RETURN_IF_ERROR(bench.Prefill(depth));
@@ -214,6 +227,7 @@ void AddOptions(CLI::App* app, Options* options) {
   app->add_option("--steps", options->steps, "Decode steps of a case")->check(CLI::PositiveNumber);
   app->add_option("--chunks", options->chunks, "Prefill chunks of a case")
       ->check(CLI::PositiveNumber);
+  app->add_option("--trace-file", options->engine.trace.path, "As keyhole-server's");
   selection.recall_interval = 0;
 }
 

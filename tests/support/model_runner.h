@@ -96,6 +96,7 @@ class ModelRunner {
   const DigestStore* digests() const { return digests_.get(); }  // null where nothing is scored
   std::int64_t vocab_size() const { return model_->config().vocab_size; }
   Model& model() { return *model_; }
+  Device& device() { return device_; }
 
  private:
   struct Sequence {

@@ -129,6 +129,7 @@ AttendKernelSet AttendKernelsAvx2() {
   AttendKernelSet kernels = MakeAttendKernels<Avx2>();
   // Scores of sixteen lanes are in use at a time, so that more lanes share the rows' codes.
   kernels.tile_lanes = 384;
+  kernels.deep_tile_lanes = 768;
   UseBytes<Bf16>(kernels.bf16);
   UseBytes<Int8>(kernels.int8);
   return kernels;

@@ -65,7 +65,8 @@ struct AttendKernelSet {
   AttendKernels f32;
   AttendKernels bf16;
   AttendKernels int8;
-  int32_t tile_lanes = 192;  // that `many` takes at a time, about
+  int32_t tile_lanes = 192;     // that `many` takes at a time, about
+  int32_t deep_tile_lanes = 0;  // where rows are many beside the queries; 0: the same
 };
 
 AttendKernelSet AttendKernelsPortable();

@@ -108,6 +108,8 @@ struct SelectionKernels {
   ScoreKernels score;
   // out[i] = max(a[i], b[i]); `out` may be `a`, and then `b` may be a later part of it.
   void (*max_of)(const float* a, const float* b, int64_t n, float* out);
+  // How many x[i] >= bound.
+  int64_t (*count_from)(const float* x, int64_t n, float bound);
   // Writes first + i where x[i] >= bound, ascending; returns how many.
   int64_t (*rows_from)(const float* x, int64_t n, float bound, int32_t first, int32_t* rows);
 };

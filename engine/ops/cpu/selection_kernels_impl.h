@@ -79,6 +79,20 @@ struct MaximaImpl {
     for (; i < n; ++i) out[i] = a[i] > b[i] ? a[i] : b[i];
   }
 
+  static int64_t CountFrom(const float* x, int64_t n, float bound) {
+    I counts[4] = {};  // of less than 2^31 values
+    int64_t i = 0;
+    for (; i + kStep <= n; i += kStep) {
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) counts[v] -= M::Load(x + i + v * kWidth) >= M::Set(bound);
+    }
+    const I sums = (counts[0] + counts[1]) + (counts[2] + counts[3]);
+    int64_t count = 0;
+    for (int lane = 0; lane < kWidth; ++lane) count += sums[lane];
+    for (; i < n; ++i) count += x[i] >= bound;
+    return count;
+  }
+
   static int64_t RowsFrom(const float* x, int64_t n, float bound, int32_t first, int32_t* rows) {
     int32_t* at = rows;
     int64_t i = 0;
@@ -105,6 +119,7 @@ SelectionKernels MakeSelectionKernels() {
   return {.digest = DigestImpl<Isa>::Run,
           .score = ScoreImpl<Isa>::Set(),
           .max_of = MaximaImpl<Isa>::MaxOf,
+          .count_from = MaximaImpl<Isa>::CountFrom,
           .rows_from = MaximaImpl<Isa>::RowsFrom};
 }
 

@@ -10,7 +10,7 @@
 namespace keyhole {
 namespace {
 
-constexpr std::int32_t kTileLanes = 192;
+constexpr TileLanes kTileLanes = {.usual = 192, .deep = 384};
 
 class AttendPlanTest : public testing::Test {
  protected:
@@ -99,6 +99,21 @@ TEST_F(AttendPlanTest, CutsDependOnTheSequenceAlone) {
     cuts_batch.emplace_back(b.spans[item.span_begin].first, b.spans[item.span_begin].count);
   }
   EXPECT_EQ(cuts_alone, cuts_batch);
+}
+
+TEST_F(AttendPlanTest, TilesAreLargerWhereRowsAreMany) {
+  const auto lanes_at = [this](std::int32_t depth, const TileLanes& tile_lanes) {
+    parts_ = {{.range = {0, depth + 512}, .causal_from = depth}};
+    const AttendParams params = Params(512);
+    AttendPlan plan;
+    PlanAttend({&params, 1}, tile_lanes, plan);
+    EXPECT_EQ(plan.items.size(), 3U * 512 * 3 / plan.max_lanes);
+    return plan.max_lanes;
+  };
+  EXPECT_EQ(lanes_at(0, kTileLanes), 192);
+  EXPECT_EQ(lanes_at(1535, kTileLanes), 192);
+  EXPECT_EQ(lanes_at(1536, kTileLanes), 384);
+  EXPECT_EQ(lanes_at(100'000, {.usual = 192}), 192);
 }
 
 TEST_F(AttendPlanTest, MergeOfALongSequenceIsBounded) {
