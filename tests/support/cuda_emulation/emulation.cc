@@ -47,7 +47,7 @@ struct Copy {
 void Run(const Copy& copy) { std::memcpy(copy.to, copy.from, copy.size); }
 
 // As the compiler's own setjmp keeps it, which takes a tenth of the library's time.
-using Place = void*[5];
+using Place = void* [5];
 
 enum class State { kReady, kAtBarrier, kInWarp, kDone };
 
