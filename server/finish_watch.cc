@@ -1,8 +1,7 @@
 #include "server/finish_watch.h"
 
 #include <algorithm>
-
-#include "absl/time/clock.h"
+#include <chrono>
 
 namespace keyhole {
 
@@ -15,15 +14,15 @@ void FinishWatch::Start(const absl::Status& status, std::size_t bytes) {
   const std::size_t writes = 1 + bytes / std::max<std::size_t>(1, limits.outbox_bytes);
   succeeded_ = status.ok();
   limit_ = limits.stall * static_cast<double>(writes);
-  start_nanos_.store(absl::ToUnixNanos(absl::Now()), std::memory_order_release);
+  start_ = std::chrono::steady_clock::now();
+  finished_.store(true, std::memory_order_release);
 }
 
 void FinishWatch::Stop() { parts_.streams->Remove(this); }
 
-absl::Duration FinishWatch::CheckStall(absl::Time now) {
-  const std::int64_t start = start_nanos_.load(std::memory_order_acquire);
-  if (start == 0) return absl::ZeroDuration();
-  const absl::Duration stalled = now - absl::FromUnixNanos(start);
+absl::Duration FinishWatch::CheckStall(Instant now) {
+  if (!finished_.load(std::memory_order_acquire)) return absl::ZeroDuration();
+  const absl::Duration stalled = absl::FromChrono(now - start_);
   if (stalled > limit_ && !cut_off_) {
     cut_off_ = true;
     // Of a call that failed the cause has been counted.

@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <cstddef>
-#include <cstdint>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -30,15 +29,16 @@ class FinishWatch final : public WatchedStream {
   void Stop();
 
   // --- WatchedStream
-  absl::Duration CheckStall(absl::Time now) override;
+  absl::Duration CheckStall(Instant now) override;
 
  private:
   const ServiceParts& parts_;
   grpc::CallbackServerContext* const context_;
-  bool succeeded_ = false;  // both written before start_nanos_
+  bool succeeded_ = false;  // as the next two, written before finished_
   absl::Duration limit_;
-  std::atomic<std::int64_t> start_nanos_{0};  // Unix time; 0: not finished yet
-  bool cut_off_ = false;                      // CheckStall's
+  Instant start_;
+  std::atomic<bool> finished_ = false;
+  bool cut_off_ = false;  // CheckStall's
 };
 
 }  // namespace keyhole

@@ -1,5 +1,6 @@
 #include "server/server.h"
 
+#include <chrono>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -121,10 +122,9 @@ void Server::Drain() {
 
 void Server::Monitor() {
   while (!stop_monitor_.WaitFor(kMonitorPeriod)) {
-    const absl::Time now = absl::Now();
-    counters_.SetStalledStreams(streams_.Check(now));
+    counters_.SetStalledStreams(streams_.Check(std::chrono::steady_clock::now()));
     CheckEngine();
-    UpdateHealth(now);
+    UpdateHealth(absl::Now());
   }
 }
 

@@ -1,8 +1,8 @@
 #include "server/stream_reactor.h"
 
+#include <chrono>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "engine/request/error.h"
 #include "engine/status_macros.h"
 #include "server/status_map.h"
@@ -122,13 +122,13 @@ void StreamReactor::OnDone() {
   Release();
 }
 
-absl::Duration StreamReactor::CheckStall(absl::Time now) {
+absl::Duration StreamReactor::CheckStall(Instant now) {
   absl::Duration stalled = absl::ZeroDuration();
   bool cancel = false;
   {
     const std::lock_guard lock(mutex_);
     if (!writing_ || done_) return stalled;
-    stalled = now - write_start_;
+    stalled = absl::FromChrono(now - write_start_);
     cancel = stalled > limits_.stall && !failed_;
     if (cancel) Fail(SlowReaderError());
     // A client that reads on learns why its stream ended; one that does not is cut off.
@@ -171,7 +171,7 @@ void StreamReactor::Advance() {
 void StreamReactor::Write(StreamEvent&& event) {
   outgoing_ = encode_(std::move(event), model_revision_);
   writing_ = true;
-  write_start_ = absl::Now();
+  write_start_ = std::chrono::steady_clock::now();
   StartWrite(&outgoing_);
 }
 

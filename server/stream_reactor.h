@@ -39,7 +39,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void OnDone() override;
 
   // --- WatchedStream
-  absl::Duration CheckStall(absl::Time now) override;
+  absl::Duration CheckStall(Instant now) override;
 
  private:
   StreamReactor(Call call, EncodeEvent encode);
@@ -80,7 +80,7 @@ class StreamReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   grpc::ByteBuffer outgoing_;  // must live until OnWriteDone
   bool writing_ = false;
-  absl::Time write_start_;
+  Instant write_start_;
   bool ended_ = false;  // Finish was called
   bool done_ = false;   // the call's context is gone
 };

@@ -12,7 +12,7 @@ void StreamWatch::Remove(WatchedStream* stream) {
   streams_.erase(stream);
 }
 
-int StreamWatch::Check(absl::Time now) {
+int StreamWatch::Check(WatchedStream::Instant now) {
   constexpr absl::Duration kStalled = absl::Seconds(1);
   const std::lock_guard lock(mutex_);
   int stalled = 0;

@@ -2,6 +2,7 @@
 // stopped reading is noticed without a timer for each.
 #pragma once
 
+#include <chrono>
 #include <mutex>
 
 #include "absl/container/flat_hash_set.h"
@@ -11,8 +12,10 @@ namespace keyhole {
 
 class WatchedStream {
  public:
+  using Instant = std::chrono::steady_clock::time_point;
+
   // Ends the stream where its client has not read for too long. Returns for how long it has not.
-  virtual absl::Duration CheckStall(absl::Time now) = 0;
+  virtual absl::Duration CheckStall(Instant now) = 0;
 
  protected:
   ~WatchedStream() = default;
@@ -26,7 +29,7 @@ class StreamWatch {
   void Remove(WatchedStream* stream);
 
   // Looks at all streams. Returns how many are stalled for more than a second.
-  int Check(absl::Time now);
+  int Check(WatchedStream::Instant now);
 
  private:
   std::mutex mutex_;  // guards what follows; taken before a stream's own
