@@ -2,16 +2,12 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
 
 namespace keyhole {
 namespace {
 
-void Append(std::int32_t from, std::int32_t to, RunScores& out) {
-  const std::size_t at = out.rows.size();
-  out.rows.resize(at + static_cast<std::size_t>(to - from));
-  std::iota(out.rows.begin() + static_cast<std::ptrdiff_t>(at), out.rows.end(), from);
-  out.scores.resize(out.rows.size(), -std::numeric_limits<float>::infinity());
+void AppendNone(std::int32_t count, std::vector<float>& scores) {
+  scores.insert(scores.end(), count, -std::numeric_limits<float>::infinity());
 }
 
 }  // namespace
@@ -21,9 +17,9 @@ void WidenRuns(const Candidates& candidates,
                RowRange middle,
                std::int32_t reach,
                RunScores& out) {
-  out.rows.clear();
   out.scores.clear();
   out.borders.clear();
+  out.first_rows.clear();
   const std::span<const std::int32_t> blocks = candidates.blocks;
   const float* score = scores.data();
   std::int32_t end = middle.begin;  // of the rows so far
@@ -35,16 +31,27 @@ void WidenRuns(const Candidates& candidates,
     const std::int32_t limit =
         next < blocks.size() ? blocks[next] * kDigestBlockTokens : middle.end;
     const std::int32_t from = run.begin - std::min(reach, run.begin - end);
-    if (from > end && !out.rows.empty()) {
-      out.borders.push_back(static_cast<std::int32_t>(out.rows.size()));
+    if (from > end || out.scores.empty()) {
+      if (!out.scores.empty()) out.borders.push_back(static_cast<std::int32_t>(out.scores.size()));
+      out.first_rows.push_back(from);
     }
-    Append(from, run.begin, out);
-    Append(run.begin, run.end, out);
-    std::copy_n(score, run.size(), out.scores.end() - run.size());
+    AppendNone(run.begin - from, out.scores);
+    out.scores.insert(out.scores.end(), score, score + run.size());
     score += run.size();
     end = run.end + std::min(reach, limit - run.end);
-    Append(run.end, end, out);
+    AppendNone(end - run.end, out.scores);
     i = next;
+  }
+}
+
+void PlacesToRows(const RunScores& runs, std::span<std::int32_t> places) {
+  std::size_t run = 0;
+  std::int32_t shift = runs.first_rows.empty() ? 0 : runs.first_rows.front();
+  for (std::int32_t& place : places) {
+    for (; run < runs.borders.size() && place >= runs.borders[run]; ++run) {
+      shift = runs.first_rows[run + 1] - runs.borders[run];
+    }
+    place += shift;
   }
 }
 

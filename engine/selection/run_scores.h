@@ -11,9 +11,9 @@ namespace keyhole {
 
 // Rows ascend; where a row is not the next one's neighbour there is a border.
 struct RunScores {
-  std::vector<std::int32_t> rows;
   std::vector<float> scores;
-  std::vector<std::int32_t> borders;  // places, see MaxPool
+  std::vector<std::int32_t> borders;     // places, see MaxPool
+  std::vector<std::int32_t> first_rows;  // before the first border, and behind each
 };
 
 // Refills `out` with the candidates, which have blocks, and `reach` rows more on both sides of each
@@ -23,5 +23,8 @@ void WidenRuns(const Candidates& candidates,
                RowRange middle,
                std::int32_t reach,
                RunScores& out);
+
+// Replaces places among the scores, ascending, by their rows.
+void PlacesToRows(const RunScores& runs, std::span<std::int32_t> places);
 
 }  // namespace keyhole

@@ -144,7 +144,7 @@ void StagedPolicy::TakeBest(Device& device,
   const std::span<float> pooled = Sized(lane.pooled, runs.scores.size());
   MaxPool(device, runs.scores, runs.borders, proximity_, pooled);
   TopK(device, pooled, budget, 0, lane.top_k, selected);
-  for (std::int32_t& place : selected) place = runs.rows[place];
+  PlacesToRows(runs, selected);
 }
 
 void StagedPolicy::OnAppend(Device& device, std::span<const AppendContext> sequences) {

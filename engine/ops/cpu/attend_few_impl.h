@@ -45,23 +45,31 @@ struct AttendFew {
     for (int b = 0; b < bytes; b += 64) __builtin_prefetch(head + b, 0, 2);
   }
 
+  // Rows of one head, where they are read.
+  struct Rows {
+    const unsigned char* const* at;
+    const float* scales;  // [kAttendTileRows], of elements that have one
+    int dim;
+  };
+
   // scores[l][j] of kLanes lanes from `first`.
   template <int kLanes, class Element>
-  static void ScoreFew(const AttendTile& t, const unsigned char* const* keys, int dim, int first) {
+  static void ScoreFew(const AttendTile& t, const Rows& keys, int first) {
     const float* queries = t.queries + static_cast<ptrdiff_t>(first) * t.padded_dim;
     for (int j = 0; j < t.n_rows; j += kWidth) {
       V sums[kLanes][kWidth];
       const unsigned char* at[kWidth];
-      for (int r = 0; r < kWidth; ++r) at[r] = keys[j + r < t.n_rows ? j + r : t.n_rows - 1];
+      for (int r = 0; r < kWidth; ++r) at[r] = keys.at[j + r < t.n_rows ? j + r : t.n_rows - 1];
       for (int r = j; first == 0 && r < j + kWidth && r < t.n_next; ++r) {
         Prefetch(t.next_keys[r] + t.head_offset, t.head_bytes);
       }
       for (int r = 0; r < kWidth; r += 4) {
-        DotBlock<kLanes, Element>(queries, t.padded_dim, at + r, dim, &sums[0][r]);
+        DotBlock<kLanes, Element>(queries, t.padded_dim, at + r, keys.dim, &sums[0][r]);
       }
       for (int l = 0; l < kLanes; ++l) {
-        const V score = Isa::SumRows(sums[l]) + M::Set(t.bias[first + l]);
-        M::Store(t.scores + (first + l) * kAttendTileRows + j, score);
+        V score = Isa::SumRows(sums[l]);
+        if constexpr (kHasScale<Element>) score *= M::Load(keys.scales + j);
+        M::Store(t.scores + (first + l) * kAttendTileRows + j, score + M::Set(t.bias[first + l]));
       }
     }
   }
@@ -125,65 +133,72 @@ struct AttendFew {
 
   // kLanes lanes from `first` against one pass's rows: keys make weights, then values are weighed.
   template <int kLanes, class Element, bool kKeys>
-  static void FewBlock(const AttendTile& t,
-                       const AttendState& s,
-                       const unsigned char* const* rows,
-                       int dim,
-                       int first) {
+  static void FewBlock(const AttendTile& t, const AttendState& s, const Rows& rows, int first) {
     if constexpr (kKeys) {
-      ScoreFew<kLanes, Element>(t, rows, dim, first);
+      ScoreFew<kLanes, Element>(t, rows, first);
       for (int l = first; l < first + kLanes; ++l) t.correction[l] = SoftmaxLane(t, s, l);
     } else {
       // Twelve sums leave room for the weights of three lanes and a value in 16 registers.
       constexpr int kVectors = kLanes < kLaneBlock ? 4 : Isa::kFewVectors;
       constexpr int kStep = kVectors * kWidth;
       int c = 0;
-      for (; c + kStep <= dim; c += kStep) {
-        WeighFew<kLanes, kVectors, Element>(t, s, rows, first, c);
+      for (; c + kStep <= rows.dim; c += kStep) {
+        WeighFew<kLanes, kVectors, Element>(t, s, rows.at, first, c);
       }
-      for (; c < dim; c += kWidth) WeighFew<kLanes, 1, Element>(t, s, rows, first, c);
+      for (; c < rows.dim; c += kWidth) WeighFew<kLanes, 1, Element>(t, s, rows.at, first, c);
     }
   }
 
   template <class Element, bool kKeys>
-  static void FewLanes(const AttendTile& t,
-                       const AttendState& s,
-                       const unsigned char* const* rows,
-                       int dim) {
+  static void FewLanes(const AttendTile& t, const AttendState& s, const Rows& rows) {
     int lane = 0;
     for (; lane + kLaneBlock <= t.lanes; lane += kLaneBlock) {
-      FewBlock<kLaneBlock, Element, kKeys>(t, s, rows, dim, lane);
+      FewBlock<kLaneBlock, Element, kKeys>(t, s, rows, lane);
     }
     switch (t.lanes - lane) {
       case 3:
-        return FewBlock<3, Element, kKeys>(t, s, rows, dim, lane);
+        return FewBlock<3, Element, kKeys>(t, s, rows, lane);
       case 2:
-        return FewBlock<2, Element, kKeys>(t, s, rows, dim, lane);
+        return FewBlock<2, Element, kKeys>(t, s, rows, lane);
       case 1:
-        return FewBlock<1, Element, kKeys>(t, s, rows, dim, lane);
+        return FewBlock<1, Element, kKeys>(t, s, rows, lane);
       default:
         return;
     }
   }
 
-  // Reads rows in place where their elements are their values and their length is a whole number
-  // of vectors.
+  // Scores are multiplied by the scales of keys, weights by those of values.
+  template <class Element, bool kKeys>
+  static void ScalePass(const AttendTile& t, const unsigned char* const* at, float* scales) {
+    for (int j = 0; j < kAttendTileRows; ++j) {
+      scales[j] = j < t.n_rows ? ScaleOf(reinterpret_cast<const Element*>(at[j]), t.head_dim) : 0;
+    }
+    if constexpr (kKeys) return;
+    for (int l = 0; l < t.lanes; ++l) {
+      float* weights = t.scores + l * kAttendTileRows;
+      for (int j = 0; j < t.n_rows; j += kWidth) {
+        M::Store(weights + j, M::Load(weights + j) * M::Load(scales + j));
+      }
+    }
+  }
+
+  // Reads rows in place where their length is a whole number of vectors.
   template <class Element, bool kKeys>
   static void FewPass(const AttendTile& t, const AttendState& s) {
     const unsigned char* const* from = kKeys ? t.keys : t.values;
     const unsigned char* at[kAttendTileRows];
-    if constexpr (!kHasScale<Element>) {
-      if (t.head_dim % kWidth == 0) {
-        for (int j = 0; j < t.n_rows; ++j) at[j] = from[j] + t.head_offset;
-        FewLanes<Element, kKeys>(t, s, at, t.head_dim);
-        return;
-      }
+    if (t.head_dim % kWidth == 0) {
+      float scales[kAttendTileRows];
+      for (int j = 0; j < t.n_rows; ++j) at[j] = from[j] + t.head_offset;
+      if constexpr (kHasScale<Element>) ScalePass<Element, kKeys>(t, at, scales);
+      FewLanes<Element, kKeys>(t, s, {at, scales, t.head_dim});
+      return;
     }
     AttendWiden<Isa>::template Widen<Element>(t, from, t.n_rows);
     for (int j = 0; j < t.n_rows; ++j) {
       at[j] = reinterpret_cast<const unsigned char*>(t.rows + j * t.padded_dim);
     }
-    FewLanes<float, kKeys>(t, s, at, t.padded_dim);
+    FewLanes<float, kKeys>(t, s, {at, nullptr, t.padded_dim});
   }
 
   template <class Element>

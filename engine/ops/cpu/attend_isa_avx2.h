@@ -3,13 +3,13 @@
 
 #include <immintrin.h>
 
-#include "engine/ops/cpu/load_bf16_avx2.h"
+#include "engine/ops/cpu/load_narrow_avx2.h"
 #include "engine/ops/cpu/sum_rows_avx2.h"
 
 namespace keyhole {
 namespace {
 
-struct Avx2 : SumRowsAvx2, LoadBf16Avx2 {
+struct Avx2 : SumRowsAvx2, LoadNarrowAvx2 {
   static constexpr int kWidth = 8;
   static constexpr int kFewVectors = 2;
   static constexpr int kManyVectors = 2;

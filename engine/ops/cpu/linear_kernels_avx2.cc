@@ -4,13 +4,13 @@
 #include "engine/ops/cpu/linear_dot_avx2.h"
 #include "engine/ops/cpu/linear_kernels_impl.h"
 #include "engine/ops/cpu/linear_open_avx2.h"
-#include "engine/ops/cpu/load_bf16_avx2.h"
+#include "engine/ops/cpu/load_narrow_avx2.h"
 #include "engine/ops/cpu/vector_types.h"
 
 namespace keyhole {
 namespace {
 
-struct Avx2 : Vectors8, LoadBf16Avx2 {
+struct Avx2 : Vectors8, LoadNarrowAvx2 {
   using V = Vectors8::V;
   using I = Vectors8::I;
   static constexpr int kMaxRows = 6;

@@ -88,9 +88,13 @@ struct VectorMath {
     }
   }
   static inline V Load(const Int8* p) {
-    B b;
-    __builtin_memcpy(&b, p, sizeof(b));
-    return __builtin_convertvector(b, V);
+    if constexpr (requires { Isa::LoadInt8(p); }) {
+      return Isa::LoadInt8(p);
+    } else {
+      B b;
+      __builtin_memcpy(&b, p, sizeof(b));
+      return __builtin_convertvector(b, V);
+    }
   }
   static inline I LoadInt(const int32_t* p) {
     I v;

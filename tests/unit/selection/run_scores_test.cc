@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -16,11 +17,17 @@ using testing::ElementsAreArray;
 
 constexpr std::int32_t kBlock = kDigestBlockTokens;
 
+struct WideRuns {
+  std::vector<std::int32_t> rows;
+  std::vector<float> scores;
+  std::vector<std::int32_t> borders;
+};
+
 // Every row within reach of a candidate, in order; the candidates' own scores.
-RunScores Expected(const std::map<std::int32_t, float>& scores,
-                   RowRange middle,
-                   std::int32_t reach) {
-  RunScores expected;
+WideRuns Expected(const std::map<std::int32_t, float>& scores,
+                  RowRange middle,
+                  std::int32_t reach) {
+  WideRuns expected;
   for (std::int32_t row = middle.begin; row < middle.end; ++row) {
     const auto near = scores.lower_bound(row - reach);
     if (near == scores.end() || near->first > row + reach) continue;
@@ -58,8 +65,11 @@ TEST(WidenRunsTest, EqualsTheRowsWithinReach) {
         const Candidates candidates = {{begin, begin + static_cast<std::int32_t>(in.size())},
                                        blocks};
         WidenRuns(candidates, in, middle, reach, runs);
-        const RunScores expected = Expected(scores, middle, reach);
-        ASSERT_THAT(runs.rows, ElementsAreArray(expected.rows)) << reach;
+        const WideRuns expected = Expected(scores, middle, reach);
+        std::vector<std::int32_t> rows(runs.scores.size());
+        std::iota(rows.begin(), rows.end(), 0);
+        PlacesToRows(runs, rows);
+        ASSERT_THAT(rows, ElementsAreArray(expected.rows)) << reach;
         ASSERT_THAT(runs.scores, ElementsAreArray(expected.scores)) << reach;
         ASSERT_THAT(runs.borders, ElementsAreArray(expected.borders)) << reach;
         for (std::size_t i = 0; i < in.size(); ++i) {
@@ -68,6 +78,18 @@ TEST(WidenRunsTest, EqualsTheRowsWithinReach) {
       }
     }
   }
+}
+
+TEST(PlacesToRowsTest, TakesSomePlacesOfSomeRuns) {
+  RunScores runs;
+  WidenRuns(
+      {{0, 48}, std::vector<std::int32_t>{1, 4, 9}}, std::vector<float>(48), {0, 400}, 2, runs);
+  std::vector<std::int32_t> places = {0, 19, 41, 59};
+  PlacesToRows(runs, places);
+  EXPECT_THAT(places, ElementsAreArray({14, 33, 143, 161}));
+  places.clear();
+  PlacesToRows(runs, places);
+  EXPECT_THAT(places, testing::IsEmpty());
 }
 
 }  // namespace
