@@ -60,6 +60,7 @@ TEST(WidenRunsTest, EqualsTheRowsWithinReach) {
           }
         }
         std::vector<float> in;
+        in.reserve(scores.size());
         for (const auto& [row, score] : scores) in.push_back(score);
         const std::int32_t begin = std::max(0, middle.begin - blocks.front() * kBlock);
         const Candidates candidates = {{begin, begin + static_cast<std::int32_t>(in.size())},
