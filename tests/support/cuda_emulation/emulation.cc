@@ -46,7 +46,7 @@ struct Copy {
 
 void Run(const Copy& copy) { std::memcpy(copy.to, copy.from, copy.size); }
 
-// As the compiler's own setjmp keeps it, which takes a tenth of the library's time.
+// As the compiler's own setjmp keeps it, which costs far less than the library's.
 using Place = void* [5];
 
 enum class State { kReady, kAtBarrier, kInWarp, kDone };
