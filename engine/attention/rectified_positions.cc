@@ -72,6 +72,11 @@ void RectifiedPositions::AppendParts(const LayerStep& step,
     parts.push_back(
         {.queries = initial_.At(slice.q_begin), .range = selection.initial, .scale = far_scale});
   }
+  const RowRange near = {selection.local.begin, past + slice.q_len};
+  parts.push_back({.queries = near_.At(slice.q_begin),
+                   .range = near,
+                   .causal_from = past,
+                   .keys = FillWindow(step, slice, near)});
   if (selection.n_selected() > 0) {
     parts.push_back({.queries = selected_.At(slice.q_begin),
                      .range = selection.all_of_middle ? selection.middle : RowRange{},
@@ -79,11 +84,6 @@ void RectifiedPositions::AppendParts(const LayerStep& step,
                      .bias = query_distances_.far_bias.data() + slice.q_begin,
                      .scale = far_scale});
   }
-  const RowRange near = {selection.local.begin, past + slice.q_len};
-  parts.push_back({.queries = near_.At(slice.q_begin),
-                   .range = near,
-                   .causal_from = past,
-                   .keys = FillWindow(step, slice, near)});
 }
 
 }  // namespace keyhole

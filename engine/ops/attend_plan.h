@@ -55,7 +55,8 @@ constexpr std::int64_t PartialFloats(std::int32_t padded_lanes, std::int32_t pad
   return static_cast<std::int64_t>(padded_lanes) * (padded_dim + 2);
 }
 
-// A lane is one query head of one query; an item's lanes are [kv_end - kv_begin][queries][group].
+// A lane is one query head of one query; an item's lanes are [kv_end - kv_begin][group][queries]:
+// neighbouring queries of a head attend to much the same rows.
 std::int32_t ItemLanes(const AttendItem& item, std::int32_t group);
 
 // Of an item of several queries, at most; or it has one query.

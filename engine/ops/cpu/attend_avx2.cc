@@ -12,9 +12,6 @@
 namespace keyhole {
 namespace {
 
-constexpr int kManyRows = 128;
-static_assert(kManyRows % kRowGroup == 0);
-
 // A tile's rows while they are multiplied.
 struct RowCodes {
   int padded_rows;            // to kRowGroup
@@ -22,6 +19,8 @@ struct RowCodes {
   const int32_t* values;      // [padded_dim / 4][padded_rows / 4][4]
   float key_scales[kManyRows];
   float value_scales[kManyRows];
+  float negligible;  // of the tile; infinite where a value is no finite number, which any weight
+                     // shows
 };
 
 template <class Element>
@@ -43,6 +42,10 @@ void PackRows(const AttendTile& t, RowCodes& rows) {
     for (int r = 0; r < 4; ++r) heads[r] = head_of(t.values, j + r);
     ValueCodes(heads, t.head_dim, rows.padded_rows, rows.value_scales + j, values + j);
   }
+  rows.negligible = t.negligible;
+  for (int j = 0; j < rows.padded_rows; ++j) {
+    if (!(rows.value_scales[j] < __builtin_inff())) rows.negligible = __builtin_inff();
+  }
 }
 
 // `acc` is [lanes / 16][padded_dim][16] until no tile is left.
@@ -55,29 +58,37 @@ void RunBlock(const AttendTile& t, const AttendState& s, const RowCodes& rows, i
                rows.key_scales + j,
                scores + j * kBlockLanes);
   }
+  const ptrdiff_t first_lane = static_cast<ptrdiff_t>(block) * kBlockLanes;
+  LaneScores lanes[kBlockVectors];
+  __m256 tops[kBlockVectors][kMostGroups];
+  for (int v = 0; v < kBlockVectors; ++v) {
+    const int in_block = v * kVectorLanes;
+    lanes[v] = {.scores = scores + in_block,
+                .n_rows = t.n_rows,
+                .padded_rows = rows.padded_rows,
+                .value_scales = rows.value_scales,
+                .visible = t.visible == nullptr ? nullptr : t.visible + first_lane + in_block,
+                .scale = _mm256_loadu_ps(queries.scales + in_block),
+                .bias = _mm256_loadu_ps(t.bias + first_lane + in_block)};
+    MaskScores(lanes[v]);
+    LargestOfGroups(lanes[v], tops[v]);
+  }
+  const RowGroups groups =
+      GroupsThatMatter(lanes, tops, rows.negligible, s.max + first_lane, s.sum + first_lane);
+  if (groups.n == 0) return;
   __m256 correction[kBlockVectors];
   __m256 scale[kBlockVectors];
   for (int v = 0; v < kBlockVectors; ++v) {
-    const int in_block = v * kVectorLanes;
-    const int lane = block * kBlockLanes + in_block;
-    const TileFactors factors =
-        SoftmaxLanes({.scores = scores + in_block,
-                      .n_rows = t.n_rows,
-                      .padded_rows = rows.padded_rows,
-                      .value_scales = rows.value_scales,
-                      .visible = t.visible == nullptr ? nullptr : t.visible + lane,
-                      .scale = _mm256_loadu_ps(queries.scales + in_block),
-                      .bias = _mm256_loadu_ps(t.bias + lane)},
-                     s.max + lane,
-                     s.sum + lane);
+    const ptrdiff_t lane = first_lane + v * kVectorLanes;
+    const TileFactors factors = SoftmaxLanes(lanes[v], groups, tops[v], s.max + lane, s.sum + lane);
     correction[v] = factors.correction;
     scale[v] = factors.scale;
   }
-  float* acc = s.acc + static_cast<ptrdiff_t>(block) * t.padded_dim * kBlockLanes;
+  float* acc = s.acc + first_lane * t.padded_dim;
   for (int c = 0; c < t.head_dim; c += 4) {
     AddValues(rows.values + static_cast<ptrdiff_t>(c) / 4 * rows.padded_rows,
               reinterpret_cast<const int32_t*>(scores),
-              rows.padded_rows,
+              groups,
               correction,
               scale,
               acc + static_cast<ptrdiff_t>(c) * kBlockLanes);

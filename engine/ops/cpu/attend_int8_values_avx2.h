@@ -15,7 +15,6 @@ namespace keyhole {
 namespace {
 
 constexpr int kMostValue = 127;
-constexpr int kRowGroup = 8;  // of rows that a block of sums takes at a time
 
 // Codes of four rows' values of one head: out [head_dim / 4][4] words, `stride` apart, a word: four
 // rows of one dimension. `scales` are theirs.
@@ -45,10 +44,10 @@ void ValueCodes(
 }
 
 // Four dimensions of sixteen lanes: acc [4][16] = acc * correction + sums of codes * scale.
-// `values` [rows / 4][4], `weights` [rows / 4][16].
-inline void AddValues(const int32_t* values,
+// `all_values` [rows / 4][4], `weights` [rows of the groups / 4][16].
+inline void AddValues(const int32_t* all_values,
                       const int32_t* weights,
-                      int n_rows,
+                      const RowGroups& groups,
                       const __m256 (&correction)[kBlockVectors],
                       const __m256 (&scale)[kBlockVectors],
                       float* acc) {
@@ -59,7 +58,8 @@ inline void AddValues(const int32_t* values,
 #pragma GCC unroll 2
     for (__m256i& sum : row) sum = _mm256_setzero_si256();
   }
-  for (int j = 0; j < n_rows; j += kRowGroup, values += 8, weights += 2 * kBlockLanes) {
+  for (int k = 0; k < groups.n; ++k, weights += 2 * kBlockLanes) {
+    const int32_t* values = all_values + static_cast<ptrdiff_t>(groups.at[k]) * kRowGroup;
     __m256i low[kBlockVectors];
     __m256i high[kBlockVectors];
 #pragma GCC unroll 2

@@ -23,6 +23,7 @@ struct Run {
   const AttendItem& item;
   AttendScratch& scratch;
   AttendState state;
+  float negligible;
 
   const KvLayout& layout() const { return params.store->layout(); }
   std::int32_t group() const { return params.n_heads / layout().n_kv_heads; }
@@ -45,6 +46,14 @@ struct Run {
     return params.q_len == 1 && kernel().one != nullptr && FitsOne(layout().head_dim, group());
   }
 };
+
+// Negligible is what weighs less than a 2^13th of all, and less than half of an average row: however
+// many there are, rows of one weight all matter.
+float NegligibleBits(const AttendPlan& plan, const AttendItem& item) {
+  std::int64_t n_rows = 0;
+  for (std::int32_t s = item.span_begin; s < item.span_end; ++s) n_rows += plan.spans[s].count;
+  return std::max(13.0F, std::log2(2 * static_cast<float>(n_rows)));
+}
 
 AttendState StateAt(float* memory, std::int32_t padded_lanes) {
   return {memory, memory + padded_lanes, memory + 2 * static_cast<std::ptrdiff_t>(padded_lanes)};
@@ -88,6 +97,7 @@ AttendTile MakeTile(const Run& run, const RowPointers& rows) {
           .queries = run.scratch.queries,
           .bias = run.scratch.bias,
           .visible = nullptr,
+          .negligible = run.negligible,
           .rows = run.scratch.rows,
           .scores = run.scratch.scores,
           .correction = run.scratch.correction};
@@ -105,10 +115,8 @@ struct LanePlace {
 };
 
 LanePlace PlaceOf(const AttendItem& item, std::int32_t group, std::int32_t lane) {
-  const std::int32_t lanes_of_head = (item.q_end - item.q_begin) * group;
-  const std::int32_t in_head = lane % lanes_of_head;
-  return {item.q_begin + in_head / group,
-          (item.kv_begin + lane / lanes_of_head) * group + in_head % group};
+  const std::int32_t n_queries = item.q_end - item.q_begin;
+  return {item.q_begin + lane % n_queries, item.kv_begin * group + lane / n_queries};
 }
 
 float QueryScale(const Run& run, const AttendPart& part) {
@@ -232,8 +240,9 @@ bool MaskTile(const Run& run, const AttendPart& part, std::int32_t row, std::int
   if (part.causal_from < 0) return false;
   const std::int32_t first_limit = part.causal_from + run.item.q_begin + 1;
   if (row + n_rows <= first_limit) return false;
+  const std::int32_t n_queries = run.item.q_end - run.item.q_begin;
   for (std::int32_t lane = 0; lane < run.padded_lanes(); ++lane) {
-    const std::int32_t limit = first_limit + lane / run.group();
+    const std::int32_t limit = first_limit + lane % n_queries;
     run.scratch.visible[lane] = std::clamp(limit - row, 0, n_rows);
   }
   return true;
@@ -243,26 +252,28 @@ void RunQueryTile(const Run& run, const AttendSpan& span) {
   const AttendPart& part = run.params.parts[span.part];
   const std::size_t head_bytes = run.layout().head_bytes();
   PackQueryTile(run, part);
+  const std::int32_t most = run.kernel().many_rows;
   RowPointers pointers[2];
-  const auto resolve = [&](std::int32_t done, RowPointers& out) {
-    const std::int32_t count = std::min(run.kernel().many_rows, span.count - done);
-    ResolveRows(run.params, part, span.first + done, count, out);
+  const auto resolve = [&](std::int32_t tile, RowPointers& out) {
+    const std::int32_t first = tile * most;
+    ResolveRows(run.params, part, span.first + first, std::min(most, span.count - first), out);
   };
-  resolve(0, pointers[0]);
-  for (std::int32_t done = 0, turn = 0; done < span.count; turn ^= 1) {
+  // The newest first: they weigh most, so that kernels see what the others do not add.
+  std::int32_t left = (span.count + most - 1) / most;
+  resolve(left - 1, pointers[0]);
+  for (std::int32_t turn = 0; left-- > 0; turn ^= 1) {
     const RowPointers& rows = pointers[turn];
     RowPointers& next = pointers[turn ^ 1];
-    resolve(done + rows.count, next);
+    next.count = 0;
+    if (left > 0) resolve(left - 1, next);
     AttendTile tile = MakeTile(run, rows);
     tile.next_keys = next.keys;
     tile.next_values = next.values;
     tile.n_next = next.count;
     tile.head_offset = run.item.kv_begin * head_bytes;
-    if (MaskTile(run, part, part.range.begin + span.first + done, rows.count)) {
-      tile.visible = run.scratch.visible.data();
-    }
+    const std::int32_t row = part.range.begin + span.first + left * most;
+    if (MaskTile(run, part, row, rows.count)) tile.visible = run.scratch.visible.data();
     run.kernel().many(tile, run.state);
-    done += rows.count;
   }
 }
 
@@ -322,7 +333,7 @@ void RunAttendItem(const AttendWork& work,
                    const AttendItem* next,
                    AttendScratch& scratch) {
   const AttendParams& params = work.sequences[item.sequence];
-  Run run{work, params, item, scratch, {}};
+  Run run{work, params, item, scratch, {}, NegligibleBits(work.plan, item)};
   const std::int32_t lanes = run.padded_lanes();
   run.state = StateAt(item.partial < 0 ? scratch.state : work.partials + item.partial, lanes);
   std::fill_n(run.state.max, lanes, -std::numeric_limits<float>::infinity());

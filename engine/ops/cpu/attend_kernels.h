@@ -37,6 +37,8 @@ struct AttendTile {
   const float* queries;    // scaled; `few`: [lanes, padded_dim], else [padded_dim, padded_lanes]
   const float* bias;       // [lanes], in powers of two
   const int32_t* visible;  // [padded_lanes], rows of the tile that a lane sees; null: all
+  float negligible;        // `many` may leave out rows that weigh by more than these powers of two
+                           // less than all rows before them
   float* rows;             // scratch [kAttendMostRows, head_dim padded to 32]
   float* scores;           // scratch [kAttendMostRows, lanes padded to 16]
   float* correction;       // scratch [padded_lanes]

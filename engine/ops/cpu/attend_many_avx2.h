@@ -16,6 +16,16 @@ constexpr int kBlockLanes = 16;
 constexpr int kVectorLanes = 8;
 constexpr int kBlockVectors = kBlockLanes / kVectorLanes;
 
+constexpr int kManyRows = 128;  // of an AttendTile
+constexpr int kRowGroup = 8;    // of rows that a block of sums takes at a time
+constexpr int kMostGroups = kManyRows / kRowGroup;
+
+// Groups of a tile's rows, ascending.
+struct RowGroups {
+  int n = 0;
+  uint8_t at[kMostGroups];
+};
+
 inline __m256i LoadWords(const int32_t* at) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
 }

@@ -87,17 +87,59 @@ inline void MaskScores(const LaneScores& t) {
   }
 }
 
-inline __m256 LargestOf(const LaneScores& t) {
-  __m256 tops[4];
-#pragma GCC unroll 4
-  for (__m256& top : tops) top = _mm256_set1_ps(-__builtin_inff());
-  for (int j = 0; j < t.padded_rows; j += 4) {
+// The largest scores of each group of rows; minus infinity for lanes that see none of them.
+inline void LargestOfGroups(const LaneScores& t, __m256* tops) {
+  const float* at = t.scores;
+  for (int j = 0; j < t.padded_rows; j += kRowGroup, at += kRowGroup * kBlockLanes) {
+    __m256 pairs[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      tops[i] = _mm256_max_ps(tops[i], _mm256_loadu_ps(t.scores + (j + i) * kBlockLanes));
+      pairs[i] = _mm256_max_ps(_mm256_loadu_ps(at + i * kBlockLanes),
+                               _mm256_loadu_ps(at + (i + 4) * kBlockLanes));
     }
+    *tops++ = _mm256_max_ps(_mm256_max_ps(pairs[0], pairs[1]), _mm256_max_ps(pairs[2], pairs[3]));
   }
-  return _mm256_max_ps(_mm256_max_ps(tops[0], tops[1]), _mm256_max_ps(tops[2], tops[3]));
+}
+
+// Below this a score's row does not matter to a lane.
+inline __m256 NegligibleScore(float negligible,
+                              const float* running_max,
+                              const float* running_sum) {
+  // The logarithm, at most 0.09 too small: the exponent and the fraction of a float side by side.
+  const __m256i bits = _mm256_sub_epi32(_mm256_castps_si256(_mm256_loadu_ps(running_sum)),
+                                        _mm256_set1_epi32(0x3f800000));
+  const __m256 log = _mm256_mul_ps(_mm256_cvtepi32_ps(bits), _mm256_set1_ps(1.0F / (1 << 23)));
+  const __m256 rest = _mm256_sub_ps(log, _mm256_set1_ps(negligible));
+  return _mm256_add_ps(_mm256_loadu_ps(running_max), rest);
+}
+
+// Groups of which some row matters to one of sixteen lanes. `tops` are LargestOfGroups' of both
+// halves, `running_max` and `running_sum` of all lanes.
+inline RowGroups GroupsThatMatter(const LaneScores (&t)[kBlockVectors],
+                                  const __m256 (&tops)[kBlockVectors][kMostGroups],
+                                  float negligible,
+                                  const float* running_max,
+                                  const float* running_sum) {
+  const int n_groups = t[0].padded_rows / kRowGroup;
+  RowGroups groups;
+  __m256 least[kBlockVectors];
+#pragma GCC unroll 2
+  for (int v = 0; v < kBlockVectors; ++v) {
+    const ptrdiff_t lane = v * ptrdiff_t{kVectorLanes};
+    least[v] = NegligibleScore(negligible, running_max + lane, running_sum + lane);
+  }
+  for (int g = 0; g < n_groups; ++g) {
+    __m256 matters[kBlockVectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < kBlockVectors; ++v) {
+      const __m256 top = _mm256_fmadd_ps(tops[v][g], t[v].scale, t[v].bias);
+      // What is no number matters.
+      matters[v] = _mm256_cmp_ps(top, least[v], _CMP_NLT_UQ);
+    }
+    groups.at[groups.n] = static_cast<uint8_t>(g);
+    groups.n += _mm256_movemask_ps(_mm256_or_ps(matters[0], matters[1])) != 0 ? 1 : 0;
+  }
+  return groups;
 }
 
 struct Weights {
@@ -105,14 +147,15 @@ struct Weights {
   __m256 largest;  // sum of what is added in 16 bits
 };
 
-// Scores become weights, multiplied by the scales of values.
-inline Weights WeighRows(const LaneScores& t, __m256 top) {
+// Scores of some groups become weights, multiplied by the scales of values.
+inline Weights WeighRows(const LaneScores& t, const RowGroups& groups, __m256 top) {
   const __m256 lane_scale = _mm256_sub_ps(_mm256_setzero_ps(), t.scale);
   const __m256i most = _mm256_castps_si256(_mm256_div_ps(_mm256_set1_ps(100), t.scale));
-  const float* const value_scales = t.value_scales;
-  float* at = t.scores;
   Weights w = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  for (int j = 0; j < t.padded_rows; j += kRowGroup) {
+  for (int k = 0; k < groups.n; ++k) {
+    const int first = groups.at[k] * kRowGroup;
+    const float* value_scales = t.value_scales + first;
+    float* at = t.scores + static_cast<ptrdiff_t>(first) * kBlockLanes;
     __m256 low = _mm256_setzero_ps();
     __m256 high = low;
 #pragma GCC unroll 2
@@ -130,7 +173,7 @@ inline Weights WeighRows(const LaneScores& t, __m256 top) {
       __m256 scaled[4];
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
-        scaled[i] = _mm256_mul_ps(weights[i], _mm256_set1_ps(value_scales[j + half + i]));
+        scaled[i] = _mm256_mul_ps(weights[i], _mm256_set1_ps(value_scales[half + i]));
         _mm256_storeu_ps(at + i * kBlockLanes, scaled[i]);
       }
       w.sum = _mm256_add_ps(w.sum,
@@ -144,39 +187,47 @@ inline Weights WeighRows(const LaneScores& t, __m256 top) {
   return w;
 }
 
-// Weights become codes, four rows in a word.
-inline void RoundWeights(const LaneScores& t, __m256 to_code) {
+// Weights of some groups become codes, four rows in a word, the groups side by side.
+inline void RoundWeights(const LaneScores& t, const RowGroups& groups, __m256 to_code) {
   const __m256 round = _mm256_set1_ps(kRound);
   // Of the sum of four rounded weights' bits, what is not their codes.
   constexpr uint32_t kRoundBits = 0x4b400000;
   const __m256i rest = _mm256_set1_epi32(static_cast<int>(kRoundBits + (kRoundBits << 8)));
-  for (int j = 0; j < t.padded_rows; j += 4) {
+  constexpr int kWords = kRowGroup / 4;
+  auto* out = reinterpret_cast<int32_t*>(t.scores);
+  for (int k = 0; k < kWords * groups.n; ++k, out += kBlockLanes) {
+    const int first = groups.at[k / kWords] * kRowGroup + k % kWords * 4;
+    const float* at = t.scores + static_cast<ptrdiff_t>(first) * kBlockLanes;
     __m256i codes[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      const __m256 weight = _mm256_loadu_ps(t.scores + (j + i) * kBlockLanes);
+      const __m256 weight = _mm256_loadu_ps(at + i * kBlockLanes);
       codes[i] = _mm256_castps_si256(_mm256_fmadd_ps(weight, to_code, round));
     }
     const __m256i low = _mm256_add_epi32(codes[0], _mm256_slli_epi32(codes[1], 8));
     const __m256i high =
         _mm256_add_epi32(_mm256_slli_epi32(codes[2], 16), _mm256_slli_epi32(codes[3], 24));
-    StoreWords(reinterpret_cast<int32_t*>(t.scores) + j / 4 * kBlockLanes,
-               _mm256_sub_epi32(_mm256_add_epi32(low, high), rest));
+    StoreWords(out, _mm256_sub_epi32(_mm256_add_epi32(low, high), rest));
   }
 }
 
-// Scores become codes of weights; the running maxima and sums of eight lanes advance.
-inline TileFactors SoftmaxLanes(const LaneScores& t, float* running_max, float* running_sum) {
+// Scores of some groups become codes of weights; the running maxima and sums of eight lanes
+// advance. `tops` as of LargestOfGroups.
+inline TileFactors SoftmaxLanes(const LaneScores& t,
+                                const RowGroups& groups,
+                                const __m256* tops,
+                                float* running_max,
+                                float* running_sum) {
   using M = VectorMath<Avx2>;
   const __m256 minus_infinity = _mm256_set1_ps(-__builtin_inff());
-  MaskScores(t);
-  const __m256 top = LargestOf(t);
-  const Weights weights = WeighRows(t, top);
+  __m256 top = minus_infinity;
+  for (int k = 0; k < groups.n; ++k) top = _mm256_max_ps(top, tops[groups.at[k]]);
+  const Weights weights = WeighRows(t, groups, top);
   // Of four rounded weights each is up to a half more: so that they sum up to 256.5 at most, and
   // times kMostValue fit 16 bits; one of them is 255 at most.
   const __m256 most = _mm256_set1_ps(254.5F);
   const __m256 largest = _mm256_max_ps(weights.largest, _mm256_set1_ps(1e-30F));
-  RoundWeights(t, _mm256_div_ps(most, largest));
+  RoundWeights(t, groups, _mm256_div_ps(most, largest));
 
   const __m256 tile_max = _mm256_fmadd_ps(top, t.scale, t.bias);
   const __m256 old_max = _mm256_loadu_ps(running_max);

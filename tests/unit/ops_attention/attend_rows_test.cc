@@ -176,6 +176,35 @@ TEST_P(AttendRowsTest, ValuesOfRowsMayDifferInSize) {
   }
 }
 
+// Kernels may leave out rows that weigh next to nothing, whatever lies between those that count.
+TEST_P(AttendRowsTest, FewRowsAmongManyAreFound) {
+  for (const std::int32_t q_len : {1, 20, 70}) {
+    CausalCase c({2, 3, 64}, type(), 2000, q_len, 4);
+    for (std::size_t i = 0; i < c.queries.size(); ++i) c.queries[i] = i % 64 == 0 ? 100.0F : 0;
+    const std::int32_t kv_size = 2 * 64;
+    for (std::int32_t row = 0; row < c.kv.n_rows; ++row) {
+      const bool counts = row % 389 == 5 || row % 641 == 130;
+      for (std::int32_t i = 0; i < kv_size; i += 64) {
+        c.kv.k[row * kv_size + i] = counts ? 1.0F + static_cast<float>(row % 2) / 16 : -1;
+        for (std::int32_t d = 1; d < 64; ++d) c.kv.k[row * kv_size + i + d] = 0;
+      }
+    }
+    c.kv.Append();
+    RunOne(device_, c.params);
+    EXPECT_LT(LargestError(c.params, c.kv), Rounds(q_len) ? 3e-2 : 2e-5) << q_len;
+  }
+}
+
+// None of very many rows that weigh the same is negligible.
+TEST_P(AttendRowsTest, ManyEqualRowsAreAllAttendedTo) {
+  CausalCase c({1, 2, 8}, type(), 20000, 34, 6);
+  std::fill(c.queries.begin(), c.queries.end(), 0.0F);
+  for (std::size_t i = 0; i < c.kv.v.size(); ++i) c.kv.v[i] = i < c.kv.v.size() / 4 ? 4.0F : 0.0F;
+  c.kv.Append();
+  RunOne(device_, c.params);
+  EXPECT_LT(LargestError(c.params, c.kv), 1e-2);
+}
+
 TEST_P(AttendRowsTest, WhatIsNoNumberIsNotHidden) {
   for (const std::int32_t q_len : {1, 20}) {
     for (const float x :
