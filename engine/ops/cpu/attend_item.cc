@@ -47,8 +47,8 @@ struct Run {
   }
 };
 
-// Negligible is what weighs less than a 2^13th of all, and less than half of an average row: however
-// many there are, rows of one weight all matter.
+// Negligible is what weighs less than a 2^13th of all, and less than half of an average row:
+// however many there are, rows of one weight all matter.
 float NegligibleBits(const AttendPlan& plan, const AttendItem& item) {
   std::int64_t n_rows = 0;
   for (std::int32_t s = item.span_begin; s < item.span_end; ++s) n_rows += plan.spans[s].count;
