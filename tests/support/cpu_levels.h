@@ -9,12 +9,11 @@
 
 namespace keyhole {
 
-// Every level that this machine can run. With emulated tiles, that of tiles alone, where the rest
-// of it can run.
+// Every level that this machine can run; or, in a program that emulates those above AVX2, these.
 inline std::vector<CpuLevel> AvailableLevels() {
-#ifdef KEYHOLE_EMULATED_TILES
-  if (DetectCpuLevel() < CpuLevel::kAvx512Bf16) return {};
-  return {CpuLevel::kAmx};
+#ifdef KEYHOLE_EMULATED_LEVELS
+  if (DetectCpuLevel() < CpuLevel::kAvx2) return {};
+  return {CpuLevel::kAvx512, CpuLevel::kAvx512Vnni, CpuLevel::kAvx512Bf16, CpuLevel::kAmx};
 #else
   std::vector<CpuLevel> levels;
   for (int i = 0; i <= static_cast<int>(DetectCpuLevel()); ++i) {

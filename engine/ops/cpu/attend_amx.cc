@@ -228,18 +228,31 @@ void Run(const AttendTile& t, const AttendState& s) {
   ReleaseTiles();
 }
 
+// acc [padded_dim, padded_lanes] becomes [padded_lanes, padded_dim].
+void UnpackSums(float* acc, float* scratch, int padded_dim, int padded_lanes) {
+  const ptrdiff_t n = static_cast<ptrdiff_t>(padded_dim) * padded_lanes;
+  __builtin_memcpy(scratch, acc, n * sizeof(float));
+  Transpose(scratch, padded_dim, padded_lanes, acc);
+}
+
+template <class Element>
+void UseTiles(AttendKernels& kernels) {
+  kernels.one = RunOneQuery<Element>;
+  kernels.many_rows = kManyRows;
+  kernels.many = Run<Element>;
+  kernels.pack_queries = PackQueries;
+  kernels.unpack_sums = UnpackSums;
+}
+
 }  // namespace
 
 AttendKernelSet AttendKernelsAmx() {
   AttendKernelSet kernels = AttendKernelsAvx512Bf16();
   // Scores of 32 lanes are in use at a time, so that more lanes share the rows' copies.
   kernels.tile_lanes = 384;
-  kernels.bf16.one = RunOneQuery<Bf16>;
-  kernels.bf16.many = Run<Bf16>;
-  kernels.bf16.pack_queries = PackQueries;
-  kernels.int8.one = RunOneQuery<Int8>;
-  kernels.int8.many = Run<Int8>;
-  kernels.int8.pack_queries = PackQueries;
+  kernels.deep_tile_lanes = 0;
+  UseTiles<Bf16>(kernels.bf16);
+  UseTiles<Int8>(kernels.int8);
   return kernels;
 }
 

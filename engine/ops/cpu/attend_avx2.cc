@@ -7,6 +7,7 @@
 #include "engine/ops/cpu/attend_isa_avx2.h"
 #include "engine/ops/cpu/attend_kernels_impl.h"
 #include "engine/ops/cpu/attend_many_avx2.h"
+#include "engine/ops/cpu/attend_row_groups.h"
 #include "engine/ops/cpu/attend_softmax_avx2.h"
 
 namespace keyhole {
@@ -19,8 +20,7 @@ struct RowCodes {
   const int32_t* values;      // [padded_dim / 4][padded_rows / 4][4]
   float key_scales[kManyRows];
   float value_scales[kManyRows];
-  float negligible;  // of the tile; infinite where a value is no finite number, which any weight
-                     // shows
+  float negligible;  // as GroupChoice's
 };
 
 template <class Element>
@@ -48,39 +48,79 @@ void PackRows(const AttendTile& t, RowCodes& rows) {
   }
 }
 
+using BlockChoice = GroupChoice<Avx2, kBlockVectors>;
+
+// Minus infinity where a lane does not see a row, and in rows that are not there.
+void MaskScores(const AttendTile& t, int block, float* scores, BlockChoice& choice) {
+  const __m256 unseen = _mm256_set1_ps(-__builtin_inff());
+  for (int v = 0; v < kBlockVectors; ++v, scores += kVectorLanes) {
+    __m256i visible = _mm256_set1_epi32(t.n_rows);
+    if (t.visible != nullptr) {
+      visible = LoadWords(t.visible + static_cast<ptrdiff_t>(block) * kBlockLanes +
+                          v * ptrdiff_t{kVectorLanes});
+    }
+    for (int g = 0; g < choice.n_groups; ++g) {
+      __m256 top = unseen;
+      for (int j = g * kRowGroup; j < (g + 1) * kRowGroup; ++j) {
+        float* at = scores + static_cast<ptrdiff_t>(j) * kBlockLanes;
+        const __m256i seen = _mm256_cmpgt_epi32(visible, _mm256_set1_epi32(j));
+        const __m256 score =
+            _mm256_blendv_ps(unseen, _mm256_loadu_ps(at), _mm256_castsi256_ps(seen));
+        _mm256_storeu_ps(at, score);
+        top = _mm256_max_ps(top, score);
+      }
+      choice.tops[v][g] = top;
+    }
+  }
+}
+
+void ScoreRows(
+    const AttendTile& t, const RowCodes& rows, int block, float* scores, BlockChoice& choice) {
+  const QueryBlock queries(t.queries, t.head_dim, block);
+  choice.n_groups = rows.padded_rows / kRowGroup;
+  choice.negligible = rows.negligible;
+  for (int v = 0; v < kBlockVectors; ++v) {
+    const ptrdiff_t in_block = v * ptrdiff_t{kVectorLanes};
+    choice.scale[v] = _mm256_loadu_ps(queries.scales + in_block);
+    choice.bias[v] =
+        _mm256_loadu_ps(t.bias + static_cast<ptrdiff_t>(block) * kBlockLanes + in_block);
+  }
+  for (int g = 0; g < choice.n_groups; ++g) {
+    __m256 tops[kBlockVectors];
+    for (__m256& top : tops) top = _mm256_set1_ps(-__builtin_inff());
+    for (int j = g * kRowGroup; j < (g + 1) * kRowGroup; j += 4) {
+      ScoreBlock(queries,
+                 rows.keys + static_cast<ptrdiff_t>(j) * t.head_dim,
+                 rows.key_scales + j,
+                 scores + static_cast<ptrdiff_t>(j) * kBlockLanes,
+                 tops);
+    }
+    for (int v = 0; v < kBlockVectors; ++v) choice.tops[v][g] = tops[v];
+  }
+  if (t.visible != nullptr || t.n_rows != rows.padded_rows) MaskScores(t, block, scores, choice);
+}
+
 // `acc` is [lanes / 16][padded_dim][16] until no tile is left.
 void RunBlock(const AttendTile& t, const AttendState& s, const RowCodes& rows, int block) {
-  const QueryBlock queries(t.queries, t.head_dim, block);
   float* const scores = t.scores;
-  for (int j = 0; j < t.n_rows; j += 4) {
-    ScoreBlock(queries,
-               rows.keys + static_cast<ptrdiff_t>(j) * t.head_dim,
-               rows.key_scales + j,
-               scores + j * kBlockLanes);
-  }
+  BlockChoice choice;
+  ScoreRows(t, rows, block, scores, choice);
   const ptrdiff_t first_lane = static_cast<ptrdiff_t>(block) * kBlockLanes;
-  LaneScores lanes[kBlockVectors];
-  __m256 tops[kBlockVectors][kMostGroups];
-  for (int v = 0; v < kBlockVectors; ++v) {
-    const int in_block = v * kVectorLanes;
-    lanes[v] = {.scores = scores + in_block,
-                .n_rows = t.n_rows,
-                .padded_rows = rows.padded_rows,
-                .value_scales = rows.value_scales,
-                .visible = t.visible == nullptr ? nullptr : t.visible + first_lane + in_block,
-                .scale = _mm256_loadu_ps(queries.scales + in_block),
-                .bias = _mm256_loadu_ps(t.bias + first_lane + in_block)};
-    MaskScores(lanes[v]);
-    LargestOfGroups(lanes[v], tops[v]);
-  }
-  const RowGroups groups =
-      GroupsThatMatter(lanes, tops, rows.negligible, s.max + first_lane, s.sum + first_lane);
+  const RowGroups groups = choice.Choose(s.max + first_lane, s.sum + first_lane);
   if (groups.n == 0) return;
   __m256 correction[kBlockVectors];
   __m256 scale[kBlockVectors];
   for (int v = 0; v < kBlockVectors; ++v) {
-    const ptrdiff_t lane = first_lane + v * kVectorLanes;
-    const TileFactors factors = SoftmaxLanes(lanes[v], groups, tops[v], s.max + lane, s.sum + lane);
+    const ptrdiff_t in_block = v * ptrdiff_t{kVectorLanes};
+    const ptrdiff_t lane = first_lane + in_block;
+    const TileFactors factors = SoftmaxLanes({.scores = scores + in_block,
+                                              .tops = choice.tops[v],
+                                              .value_scales = rows.value_scales,
+                                              .scale = choice.scale[v],
+                                              .bias = choice.bias[v]},
+                                             groups,
+                                             s.max + lane,
+                                             s.sum + lane);
     correction[v] = factors.correction;
     scale[v] = factors.scale;
   }

@@ -9,6 +9,7 @@
 
 #include "engine/ops/cpu/attend_isa_avx2.h"
 #include "engine/ops/cpu/attend_many_avx2.h"
+#include "engine/ops/cpu/pin_vector.h"
 #include "engine/ops/cpu/vector_math.h"
 
 namespace keyhole {
@@ -116,11 +117,13 @@ float KeyCodes(const Element* in, int head_dim, unsigned char* out) {
   return scale;
 }
 
-// Four rows against sixteen lanes: scores, still to be multiplied by the lane's scale.
+// Four rows against sixteen lanes: scores, still to be multiplied by the lane's scale. `tops`
+// become the largest of them and what they were.
 inline void ScoreBlock(const QueryBlock& q,
                        const unsigned char* keys,
                        const float* scales,
-                       float* out) {
+                       float* out,
+                       __m256 (&tops)[kBlockVectors]) {
   const __m256i ones = _mm256_set1_epi16(1);
   const ptrdiff_t row_bytes = 4 * static_cast<ptrdiff_t>(q.n_words);
   __m256i acc[4][kBlockVectors];
@@ -152,8 +155,9 @@ inline void ScoreBlock(const QueryBlock& q,
     const __m256 scale = _mm256_set1_ps(scales[i]);
 #pragma GCC unroll 2
     for (int v = 0; v < kBlockVectors; ++v) {
-      _mm256_storeu_ps(out + i * kBlockLanes + v * kVectorLanes,
-                       _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), scale));
+      const __m256 score = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), scale);
+      _mm256_storeu_ps(out + i * kBlockLanes + v * kVectorLanes, score);
+      tops[v] = _mm256_max_ps(tops[v], score);
     }
   }
 }

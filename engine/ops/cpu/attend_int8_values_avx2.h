@@ -9,6 +9,8 @@
 
 #include "engine/ops/cpu/attend_isa_avx2.h"
 #include "engine/ops/cpu/attend_many_avx2.h"
+#include "engine/ops/cpu/attend_row_groups.h"
+#include "engine/ops/cpu/pin_vector.h"
 #include "engine/ops/cpu/vector_math.h"
 
 namespace keyhole {
@@ -59,7 +61,7 @@ inline void AddValues(const int32_t* all_values,
     for (__m256i& sum : row) sum = _mm256_setzero_si256();
   }
   for (int k = 0; k < groups.n; ++k, weights += 2 * kBlockLanes) {
-    const int32_t* values = all_values + static_cast<ptrdiff_t>(groups.at[k]) * kRowGroup;
+    const int32_t* values = all_values + groups.first_row(k);
     __m256i low[kBlockVectors];
     __m256i high[kBlockVectors];
 #pragma GCC unroll 2

@@ -15,6 +15,9 @@ struct Avx2 : SumRowsAvx2, LoadNarrowAvx2 {
   static constexpr int kManyVectors = 2;
 
   static inline V MulAdd(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+  static inline bool All(VectorTypes<8>::I mask) {
+    return _mm256_movemask_ps(reinterpret_cast<__m256>(mask)) == 0xff;
+  }
   static inline float SumOf(V v) {
     const __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     const __m128 pair = _mm_add_ps(half, _mm_movehl_ps(half, half));

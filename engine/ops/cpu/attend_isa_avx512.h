@@ -15,6 +15,9 @@ struct Avx512 : SumRowsAvx512 {
   static constexpr int kManyVectors = 4;
 
   static inline V MulAdd(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+  static inline bool All(VectorTypes<16>::I mask) {
+    return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) == 0xffff;
+  }
   // Compilers widen codes one by one.
   static inline V LoadInt8(const Int8* p) {
     const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));

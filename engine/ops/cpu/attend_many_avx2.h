@@ -7,6 +7,7 @@
 
 #include "engine/ops/cpu/attend_isa_avx2.h"
 #include "engine/ops/cpu/attend_widen.h"
+#include "engine/ops/cpu/pin_vector.h"
 #include "engine/ops/cpu/vector_math.h"
 
 namespace keyhole {
@@ -15,16 +16,6 @@ namespace {
 constexpr int kBlockLanes = 16;
 constexpr int kVectorLanes = 8;
 constexpr int kBlockVectors = kBlockLanes / kVectorLanes;
-
-constexpr int kManyRows = 128;  // of an AttendTile
-constexpr int kRowGroup = 8;    // of rows that a block of sums takes at a time
-constexpr int kMostGroups = kManyRows / kRowGroup;
-
-// Groups of a tile's rows, ascending.
-struct RowGroups {
-  int n = 0;
-  uint8_t at[kMostGroups];
-};
 
 inline __m256i LoadWords(const int32_t* at) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
@@ -38,13 +29,6 @@ inline __m256i SpreadWord(const void* at) {
   int32_t word;
   __builtin_memcpy(&word, at, sizeof(word));
   return _mm256_set1_epi32(word);
-}
-
-// Holds a vector in its register: the compiler would read it from memory at each use, or copy sums
-// from one register to another.
-template <class V>
-inline __attribute__((always_inline)) void Pin(V& v) {
-  asm("" : "+x"(v));
 }
 
 // The largest absolute value of a head; infinity if one is no finite number.

@@ -8,6 +8,8 @@
 #include "engine/ops/cpu/attend_int8_values_avx2.h"
 #include "engine/ops/cpu/attend_isa_avx2.h"
 #include "engine/ops/cpu/attend_many_avx2.h"
+#include "engine/ops/cpu/attend_row_groups.h"
+#include "engine/ops/cpu/pin_vector.h"
 #include "engine/ops/cpu/vector_math.h"
 
 namespace keyhole {
@@ -56,12 +58,11 @@ inline __attribute__((always_inline)) void PowersOfTwo(__m256 (&x)[4], __m256 sc
 }
 
 struct LaneScores {
-  float* scores;  // [padded_rows][16], eight lanes of them; codes of weights go to [rows / 4][16]
-  int n_rows;
-  int padded_rows;            // to kRowGroup
-  const float* value_scales;  // [padded_rows]
-  const int32_t* visible;     // [8], rows that a lane sees; null: all
-  __m256 scale;               // of the scores
+  float*
+      scores;  // [rows][16], eight lanes of them; codes of weights go to [rows of groups / 4][16]
+  const VectorTypes<8>::V* tops;  // of each group of rows, the largest
+  const float* value_scales;      // [rows]
+  __m256 scale;                   // of the scores
   __m256 bias;
 };
 
@@ -70,77 +71,6 @@ struct TileFactors {
   __m256 correction;
   __m256 scale;
 };
-
-// Minus infinity where a lane does not see a row, and in rows that are not there.
-inline void MaskScores(const LaneScores& t) {
-  const __m256 minus_infinity = _mm256_set1_ps(-__builtin_inff());
-  for (int j = t.n_rows; j < t.padded_rows; ++j) {
-    _mm256_storeu_ps(t.scores + j * kBlockLanes, minus_infinity);
-  }
-  if (t.visible == nullptr) return;
-  const __m256i visible = LoadWords(t.visible);
-  for (int j = 0; j < t.n_rows; ++j) {
-    float* at = t.scores + j * kBlockLanes;
-    const __m256i seen = _mm256_cmpgt_epi32(visible, _mm256_set1_epi32(j));
-    _mm256_storeu_ps(
-        at, _mm256_blendv_ps(minus_infinity, _mm256_loadu_ps(at), _mm256_castsi256_ps(seen)));
-  }
-}
-
-// The largest scores of each group of rows; minus infinity for lanes that see none of them.
-inline void LargestOfGroups(const LaneScores& t, __m256* tops) {
-  const float* at = t.scores;
-  for (int j = 0; j < t.padded_rows; j += kRowGroup, at += kRowGroup * kBlockLanes) {
-    __m256 pairs[4];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      pairs[i] = _mm256_max_ps(_mm256_loadu_ps(at + i * kBlockLanes),
-                               _mm256_loadu_ps(at + (i + 4) * kBlockLanes));
-    }
-    *tops++ = _mm256_max_ps(_mm256_max_ps(pairs[0], pairs[1]), _mm256_max_ps(pairs[2], pairs[3]));
-  }
-}
-
-// Below this a score's row does not matter to a lane.
-inline __m256 NegligibleScore(float negligible,
-                              const float* running_max,
-                              const float* running_sum) {
-  // The logarithm, at most 0.09 too small: the exponent and the fraction of a float side by side.
-  const __m256i bits = _mm256_sub_epi32(_mm256_castps_si256(_mm256_loadu_ps(running_sum)),
-                                        _mm256_set1_epi32(0x3f800000));
-  const __m256 log = _mm256_mul_ps(_mm256_cvtepi32_ps(bits), _mm256_set1_ps(1.0F / (1 << 23)));
-  const __m256 rest = _mm256_sub_ps(log, _mm256_set1_ps(negligible));
-  return _mm256_add_ps(_mm256_loadu_ps(running_max), rest);
-}
-
-// Groups of which some row matters to one of sixteen lanes. `tops` are LargestOfGroups' of both
-// halves, `running_max` and `running_sum` of all lanes.
-inline RowGroups GroupsThatMatter(const LaneScores (&t)[kBlockVectors],
-                                  const __m256 (&tops)[kBlockVectors][kMostGroups],
-                                  float negligible,
-                                  const float* running_max,
-                                  const float* running_sum) {
-  const int n_groups = t[0].padded_rows / kRowGroup;
-  RowGroups groups;
-  __m256 least[kBlockVectors];
-#pragma GCC unroll 2
-  for (int v = 0; v < kBlockVectors; ++v) {
-    const ptrdiff_t lane = v * ptrdiff_t{kVectorLanes};
-    least[v] = NegligibleScore(negligible, running_max + lane, running_sum + lane);
-  }
-  for (int g = 0; g < n_groups; ++g) {
-    __m256 matters[kBlockVectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < kBlockVectors; ++v) {
-      const __m256 top = _mm256_fmadd_ps(tops[v][g], t[v].scale, t[v].bias);
-      // What is no number matters.
-      matters[v] = _mm256_cmp_ps(top, least[v], _CMP_NLT_UQ);
-    }
-    groups.at[groups.n] = static_cast<uint8_t>(g);
-    groups.n += _mm256_movemask_ps(_mm256_or_ps(matters[0], matters[1])) != 0 ? 1 : 0;
-  }
-  return groups;
-}
 
 struct Weights {
   __m256 sum;
@@ -153,9 +83,8 @@ inline Weights WeighRows(const LaneScores& t, const RowGroups& groups, __m256 to
   const __m256i most = _mm256_castps_si256(_mm256_div_ps(_mm256_set1_ps(100), t.scale));
   Weights w = {_mm256_setzero_ps(), _mm256_setzero_ps()};
   for (int k = 0; k < groups.n; ++k) {
-    const int first = groups.at[k] * kRowGroup;
-    const float* value_scales = t.value_scales + first;
-    float* at = t.scores + static_cast<ptrdiff_t>(first) * kBlockLanes;
+    const float* value_scales = t.value_scales + groups.first_row(k);
+    float* at = t.scores + static_cast<ptrdiff_t>(groups.first_row(k)) * kBlockLanes;
     __m256 low = _mm256_setzero_ps();
     __m256 high = low;
 #pragma GCC unroll 2
@@ -196,7 +125,7 @@ inline void RoundWeights(const LaneScores& t, const RowGroups& groups, __m256 to
   constexpr int kWords = kRowGroup / 4;
   auto* out = reinterpret_cast<int32_t*>(t.scores);
   for (int k = 0; k < kWords * groups.n; ++k, out += kBlockLanes) {
-    const int first = groups.at[k / kWords] * kRowGroup + k % kWords * 4;
+    const int first = groups.first_row(k / kWords) + k % kWords * 4;
     const float* at = t.scores + static_cast<ptrdiff_t>(first) * kBlockLanes;
     __m256i codes[4];
 #pragma GCC unroll 4
@@ -212,16 +141,15 @@ inline void RoundWeights(const LaneScores& t, const RowGroups& groups, __m256 to
 }
 
 // Scores of some groups become codes of weights; the running maxima and sums of eight lanes
-// advance. `tops` as of LargestOfGroups.
+// advance.
 inline TileFactors SoftmaxLanes(const LaneScores& t,
                                 const RowGroups& groups,
-                                const __m256* tops,
                                 float* running_max,
                                 float* running_sum) {
   using M = VectorMath<Avx2>;
   const __m256 minus_infinity = _mm256_set1_ps(-__builtin_inff());
   __m256 top = minus_infinity;
-  for (int k = 0; k < groups.n; ++k) top = _mm256_max_ps(top, tops[groups.at[k]]);
+  for (int k = 0; k < groups.n; ++k) top = _mm256_max_ps(top, t.tops[groups.at[k]]);
   const Weights weights = WeighRows(t, groups, top);
   // Of four rounded weights each is up to a half more: so that they sum up to 256.5 at most, and
   // times kMostValue fit 16 bits; one of them is 255 at most.

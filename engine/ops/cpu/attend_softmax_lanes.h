@@ -48,26 +48,41 @@ __m512 LargestOf(const LaneScores& t) {
   return _mm512_max_ps(_mm512_max_ps(tops[0], tops[1]), _mm512_max_ps(tops[2], tops[3]));
 }
 
+// How the largest score of some rows moves a running softmax of sixteen lanes.
+struct LaneShift {
+  LaneShift(__m512 largest, __m512 scale, __m512 bias, float* running_max) {
+    const __m512 old_max = _mm512_loadu_ps(running_max);
+    const __m512 top = _mm512_max_ps(old_max, _mm512_fmadd_ps(largest, scale, bias));
+    // A lane that has seen nothing yet is shifted by nothing.
+    const __mmask16 any = _mm512_cmpneq_ps_mask(top, _mm512_set1_ps(-__builtin_inff()));
+    const __m512 shift = _mm512_maskz_mov_ps(any, top);
+    offset = _mm512_sub_ps(bias, shift);
+    correction = PowerOfTwo(_mm512_sub_ps(old_max, shift));
+    _mm512_storeu_ps(running_max, top);
+  }
+
+  // `sum`: of the rows' weights.
+  void AddTo(float* running_sum, __m512 sum) const {
+    _mm512_storeu_ps(running_sum, _mm512_fmadd_ps(_mm512_loadu_ps(running_sum), correction, sum));
+  }
+
+  __m512 offset;      // of scores * scale
+  __m512 correction;  // of earlier sums
+};
+
 // Scores become pairs of weights, of rows 2i and 2i + 1 in row i; the running maxima and sums
 // advance. Returns what earlier sums of values are multiplied by.
 template <bool kMasked>
 __m512 SoftmaxLanesOf(const LaneScores& t, float* running_max, float* running_sum) {
-  const __m512 infinity = _mm512_set1_ps(__builtin_inff());
   const __m512 zero = _mm512_setzero_ps();
-  __m512 top = LargestOf<kMasked>(t);
-  const __m512 old_max = _mm512_loadu_ps(running_max);
-  top = _mm512_max_ps(old_max, _mm512_fmadd_ps(top, t.scale, t.bias));
-  // A lane that has seen nothing yet is shifted by nothing.
-  const __mmask16 any = _mm512_cmpneq_ps_mask(top, _mm512_sub_ps(zero, infinity));
-  const __m512 shift = _mm512_maskz_mov_ps(any, top);
-  const __m512 offset = _mm512_sub_ps(t.bias, shift);
+  const LaneShift shift(LargestOf<kMasked>(t), t.scale, t.bias, running_max);
   const __m512i interleave = Interleave();
   __m512 sum = zero;
   for (int j = 0; j < t.n_rows; j += 2) {
-    const __m512 low = PowerOfTwo(_mm512_fmadd_ps(ScoresOf<kMasked>(t, j), t.scale, offset));
+    const __m512 low = PowerOfTwo(_mm512_fmadd_ps(ScoresOf<kMasked>(t, j), t.scale, shift.offset));
     __m512 high = zero;
     if (j + 1 < t.n_rows) {
-      high = PowerOfTwo(_mm512_fmadd_ps(ScoresOf<kMasked>(t, j + 1), t.scale, offset));
+      high = PowerOfTwo(_mm512_fmadd_ps(ScoresOf<kMasked>(t, j + 1), t.scale, shift.offset));
     }
     sum = _mm512_add_ps(sum, _mm512_add_ps(low, high));
     _mm512_storeu_si512(t.scores + j / 2 * t.stride, RoundToPairs(low, high, interleave));
@@ -75,10 +90,8 @@ __m512 SoftmaxLanesOf(const LaneScores& t, float* running_max, float* running_su
   for (int j = (t.n_rows + 1) / 2 * 2; j < t.padded_rows; j += 2) {
     _mm512_storeu_ps(t.scores + j / 2 * t.stride, zero);
   }
-  const __m512 correction = PowerOfTwo(_mm512_sub_ps(old_max, shift));
-  _mm512_storeu_ps(running_max, top);
-  _mm512_storeu_ps(running_sum, _mm512_fmadd_ps(_mm512_loadu_ps(running_sum), correction, sum));
-  return correction;
+  shift.AddTo(running_sum, sum);
+  return shift.correction;
 }
 
 inline __m512 SoftmaxLanes(const LaneScores& t, float* running_max, float* running_sum) {
