@@ -12,7 +12,7 @@ namespace keyhole {
 // Every level that this machine can run; or, in a program that emulates those above AVX2, these.
 inline std::vector<CpuLevel> AvailableLevels() {
 #ifdef KEYHOLE_EMULATED_LEVELS
-  if (DetectCpuLevel() < CpuLevel::kAvx2) return {};
+  if (DetectCpuLevel() < CpuLevel::kAvx2) return {CpuLevel::kPortable};
   return {CpuLevel::kAvx512, CpuLevel::kAvx512Vnni, CpuLevel::kAvx512Bf16, CpuLevel::kAmx};
 #else
   std::vector<CpuLevel> levels;

@@ -93,7 +93,6 @@ class LayerLinearTest : public ::testing::TestWithParam<CpuLevel> {
   Device device_{2, GetParam()};
 };
 
-GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(LayerLinearTest);
 INSTANTIATE_TEST_SUITE_P(Levels,
                          LayerLinearTest,
                          ::testing::ValuesIn(AvailableLevels()),

@@ -301,7 +301,6 @@ TEST_P(AttendRowsTest, SequenceInABatchEqualsItAlone) {
   }
 }
 
-GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(AttendRowsTest);
 INSTANTIATE_TEST_SUITE_P(
     Levels,
     AttendRowsTest,
