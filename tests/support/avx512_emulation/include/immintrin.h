@@ -133,13 +133,18 @@ inline float Largest(__m512 v) {
 }  // namespace keyhole::emulated
 
 #define KEYHOLE_EMULATED keyhole::emulated
-   // A macro of the compiler's header where nothing is optimised.
+
+// Macros of some compilers' headers.
+#undef _mm512_cmpeq_epi16_mask
+#undef _mm512_cmpneq_ps_mask
 #undef _mm512_shuffle_f32x4
-   // Their arguments may have commas within braces.
+
+// Their arguments may have commas within braces.
 #undef _mm512_fmadd_ps
 #undef _mm512_store_si512
 #define _mm512_fmadd_ps(...) simde_mm512_fmadd_ps(__VA_ARGS__)
 #define _mm512_store_si512(...) simde_mm512_store_si512(__VA_ARGS__)
+
 // SIMDe 0.7 gives this name to another function's macro.
 #undef _mm512_madd_epi16
 #define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
