@@ -50,30 +50,6 @@ void PackRows(const AttendTile& t, RowCodes& rows) {
 
 using BlockChoice = GroupChoice<Avx2, kBlockVectors>;
 
-// Minus infinity where a lane does not see a row, and in rows that are not there.
-void MaskScores(const AttendTile& t, int block, float* scores, BlockChoice& choice) {
-  const __m256 unseen = _mm256_set1_ps(-__builtin_inff());
-  for (int v = 0; v < kBlockVectors; ++v, scores += kVectorLanes) {
-    __m256i visible = _mm256_set1_epi32(t.n_rows);
-    if (t.visible != nullptr) {
-      visible = LoadWords(t.visible + static_cast<ptrdiff_t>(block) * kBlockLanes +
-                          v * ptrdiff_t{kVectorLanes});
-    }
-    for (int g = 0; g < choice.n_groups; ++g) {
-      __m256 top = unseen;
-      for (int j = g * kRowGroup; j < (g + 1) * kRowGroup; ++j) {
-        float* at = scores + static_cast<ptrdiff_t>(j) * kBlockLanes;
-        const __m256i seen = _mm256_cmpgt_epi32(visible, _mm256_set1_epi32(j));
-        const __m256 score =
-            _mm256_blendv_ps(unseen, _mm256_loadu_ps(at), _mm256_castsi256_ps(seen));
-        _mm256_storeu_ps(at, score);
-        top = _mm256_max_ps(top, score);
-      }
-      choice.tops[v][g] = top;
-    }
-  }
-}
-
 void ScoreRows(
     const AttendTile& t, const RowCodes& rows, int block, float* scores, BlockChoice& choice) {
   const QueryBlock queries(t.queries, t.head_dim, block);
@@ -97,7 +73,7 @@ void ScoreRows(
     }
     for (int v = 0; v < kBlockVectors; ++v) choice.tops[v][g] = tops[v];
   }
-  if (t.visible != nullptr || t.n_rows != rows.padded_rows) MaskScores(t, block, scores, choice);
+  choice.MaskScores(t, block * kBlockLanes, scores, kBlockLanes);
 }
 
 // `acc` is [lanes / 16][padded_dim][16] until no tile is left.

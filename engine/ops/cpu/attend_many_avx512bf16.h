@@ -7,13 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/ops/cpu/attend_bf16_rows.h"
 #include "engine/ops/cpu/attend_int8_scores.h"
 #include "engine/ops/cpu/attend_isa_avx512.h"
 #include "engine/ops/cpu/attend_kernels.h"
+#include "engine/ops/cpu/attend_packed_rows.h"
 #include "engine/ops/cpu/attend_row_groups.h"
 #include "engine/ops/cpu/attend_softmax_lanes.h"
-#include "engine/ops/cpu/attend_widen.h"
 #include "engine/ops/cpu/bf16_math.h"
 #include "engine/ops/cpu/transpose_avx512.h"
 
@@ -23,49 +22,6 @@ namespace {
 constexpr int kBlockVectors = 2;
 constexpr int kBlockLanes = kBlockVectors * kVectorLanes;
 constexpr int kGroupPairs = kRowGroup / 2;
-
-// A tile's rows while they are multiplied.
-struct PackedRows {
-  int padded_rows;            // to kRowGroup
-  int key_bytes;              // of a row
-  const unsigned char* keys;  // [padded_rows][key_bytes], codes
-  const float* values;        // [padded_rows / 2][padded_dim], pairs of two rows' values
-  float key_scales[kManyRows];
-  float negligible;  // as GroupChoice's
-};
-
-template <class Element>
-void PackRows(const AttendTile& t, PackedRows& rows) {
-  rows.padded_rows = (t.n_rows + kRowGroup - 1) / kRowGroup * kRowGroup;
-  rows.key_bytes = (t.head_dim + 63) / 64 * 64;
-  auto* keys = reinterpret_cast<unsigned char*>(t.rows);
-  float* values = t.rows + static_cast<ptrdiff_t>(rows.padded_rows) * rows.key_bytes / 4;
-  rows.keys = keys;
-  rows.values = values;
-  // Rows that are not there are the last one, with weights of zero.
-  const auto head_of = [&t](const unsigned char* const* from, int j) {
-    return reinterpret_cast<const Element*>(from[j < t.n_rows ? j : t.n_rows - 1] + t.head_offset);
-  };
-  for (int j = 0; j < rows.padded_rows; ++j, keys += rows.key_bytes) {
-    rows.key_scales[j] = KeyCodes(head_of(t.keys, j), t.head_dim, keys);
-  }
-  const __m512i exponent = _mm512_set1_epi16(0x7f80);
-  __mmask32 no_number = 0;
-  for (int j = 0; j < rows.padded_rows; j += 2, values += t.padded_dim) {
-    const Element* low = head_of(t.values, j);
-    const Element* high = head_of(t.values, j + 1);
-    const float low_scale = ScaleOf(low, t.head_dim);
-    const float high_scale = ScaleOf(high, t.head_dim);
-    for (int c = 0; c < t.padded_dim; c += kVectorLanes) {
-      const auto mask = static_cast<__mmask16>(FirstOnes(t.head_dim - c));
-      const __m512i pairs =
-          Pair(LoadBf16(low + c, mask, low_scale), LoadBf16(high + c, mask, high_scale));
-      no_number |= _mm512_cmpeq_epi16_mask(_mm512_and_si512(pairs, exponent), exponent);
-      _mm512_storeu_si512(values + c, pairs);
-    }
-  }
-  rows.negligible = no_number == 0 ? t.negligible : __builtin_inff();
-}
 
 // n vectors of lanes of a tile, from `lane` on.
 template <int n>
@@ -117,27 +73,7 @@ class LaneBlock {
       }
       for (int v = 0; v < n; ++v) choice_.tops[v][g] = tops[v];
     }
-    if (t_.visible == nullptr && t_.n_rows == rows_.padded_rows) return;
-    for (int v = 0; v < n; ++v) Mask(v);
-  }
-
-  // Minus infinity where a lane does not see a row, and in rows that are not there.
-  void Mask(int v) {
-    __m512i visible = _mm512_set1_epi32(t_.n_rows);
-    if (t_.visible != nullptr) {
-      visible = _mm512_loadu_si512(t_.visible + lane_ + v * kVectorLanes);
-    }
-    const __m512 unseen = _mm512_set1_ps(-__builtin_inff());
-    for (int g = 0; g < choice_.n_groups; ++g) {
-      __m512 top = unseen;
-      for (int j = g * kRowGroup; j < (g + 1) * kRowGroup; ++j) {
-        const __mmask16 seen = _mm512_cmpgt_epi32_mask(visible, _mm512_set1_epi32(j));
-        const __m512 score = _mm512_mask_mov_ps(unseen, seen, _mm512_loadu_ps(ScoresOf(j, v)));
-        _mm512_storeu_ps(ScoresOf(j, v), score);
-        top = _mm512_max_ps(top, score);
-      }
-      choice_.tops[v][g] = top;
-    }
+    choice_.MaskScores(t_, lane_, t_.scores, kBlockLanes);
   }
 
   // Scores of some groups become pairs of weights, the groups side by side; the running softmax

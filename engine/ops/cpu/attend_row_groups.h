@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/ops/cpu/attend_kernels.h"
 #include "engine/ops/cpu/vector_math.h"
 
 namespace keyhole {
@@ -33,8 +34,27 @@ struct GroupChoice {
   V tops[kVectors][kMostGroups];  // the largest score of each group's rows
   V scale[kVectors];              // of the scores
   V bias[kVectors];
-  float
-      negligible;  // AttendTile's; infinite where a value is no finite number: any weight shows it
+  float negligible;  // AttendTile's; infinite where some value is no number: any weight shows it
+
+  // Scores [rows][row_step] of the lanes from `lane` on become minus infinity where a lane does not
+  // see a row, and in rows that are not there; `tops` follow.
+  void MaskScores(const AttendTile& t, int lane, float* scores, int row_step) {
+    if (t.visible == nullptr && t.n_rows == n_groups * kRowGroup) return;
+    const V unseen = M::Set(-__builtin_inff());
+    for (int v = 0; v < kVectors; ++v, lane += Isa::kWidth, scores += Isa::kWidth) {
+      const I visible = t.visible == nullptr ? t.n_rows + I{} : M::LoadInt(t.visible + lane);
+      for (int g = 0; g < n_groups; ++g) {
+        V top = unseen;
+        for (int j = g * kRowGroup; j < (g + 1) * kRowGroup; ++j) {
+          float* at = scores + static_cast<ptrdiff_t>(j) * row_step;
+          const V score = visible > j ? M::Load(at) : unseen;
+          M::Store(at, score);
+          top = M::Max(top, score);
+        }
+        tops[v][g] = top;
+      }
+    }
+  }
 
   // Below this a score's row does not matter to a lane. The logarithm is up to 0.09 too small: the
   // exponent and the fraction of a float side by side.

@@ -58,8 +58,7 @@ inline __attribute__((always_inline)) void PowersOfTwo(__m256 (&x)[4], __m256 sc
 }
 
 struct LaneScores {
-  float*
-      scores;  // [rows][16], eight lanes of them; codes of weights go to [rows of groups / 4][16]
+  float* scores;  // [rows][16], eight lanes of them; then codes, [rows of the groups / 4][16]
   const VectorTypes<8>::V* tops;  // of each group of rows, the largest
   const float* value_scales;      // [rows]
   __m256 scale;                   // of the scores
