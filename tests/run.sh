@@ -43,10 +43,17 @@ stage_build() {
 }
 
 stage_unit() {
-  ctest --preset cpu-release -j "$(nproc)" --timeout 300 | tee "$LOGS/ctest.log" && return
+  local status=0
+  ctest --preset cpu-release -j "$(nproc)" --timeout 300 | tee "$LOGS/ctest.log" || status=1
+  # A program that runs all its tests in one process is one test to ctest.
+  awk '
+    /^\[  PASSED  \] [0-9]+ test/ { passed += $4 - 1 }
+    /^\[  FAILED  \] [0-9]+ test/ { passed += 1; failed += $4 - 1 }
+    END { print "beside programs: " passed + 0 " passed, " failed + 0 " failed" }' "$BUILD/Testing/Temporary/LastTest.log"
+  ((status != 0)) || return 0
   # The last lines of each failed test once more, at the end, which is what a terminal shows of a failed stage.
   awk '
-    function flush(i) { for (i = n > 12 ? n - 12 : 0; i < n; ++i) print line[i]; n = 0 }
+    function flush(i) { for (i = n > 20 ? n - 20 : 0; i < n; ++i) print line[i]; n = 0 }
     / Test +#[0-9]+: |tests passed, / { flush(); failed = /\*\*\*/; if (failed) print "\n" $0; next }
     failed { line[n++] = $0 }' "$LOGS/ctest.log"
   return 1
@@ -103,6 +110,7 @@ sanitize() {
 # counts LOG: "PASSED FAILED" from the closing lines of ctest, GoogleTest and unittest; nothing if there are none.
 counts() {
   awk '
+    /^beside programs: / { passed += $3; failed += $5 }
     / tests? passed, [0-9]+ tests? failed out of / { total = $NF; failed += $4; passed += total - $4; seen = 1 }
     /^\[  PASSED  \] [0-9]+ test/ { passed += $4; seen = 1 }
     /^\[  FAILED  \] [0-9]+ test/ { failed += $4; seen = 1 }
