@@ -2,9 +2,10 @@
 #pragma once
 
 #include <stdexcept>
-#include <string_view>
+#include <utility>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace keyhole {
 
@@ -30,5 +31,11 @@ class DeviceError : public std::runtime_error {
 
 // Throws DeviceError unless `status` is OK.
 void ThrowIfFailed(const absl::Status& status);
+
+template <typename T>
+T ValueOrThrow(absl::StatusOr<T> value) {
+  ThrowIfFailed(value.status());
+  return *std::move(value);
+}
 
 }  // namespace keyhole

@@ -108,7 +108,16 @@ class DeviceAttention {
   void ForgetPage(PageId page) { parts_.kv->Forget(page); }
 
  private:
-  struct Tables;     // of one sequence, while a step is planned
+  // Device memory of one sequence, while a step is planned.
+  struct Tables {
+    DevicePageTable pages;               // by page id: digests, and rows on the host
+    DevicePageTable slots;               // by slot of the arena, of held pages: rows that are near
+    const std::int32_t* rows = nullptr;  // [n_chosen]
+    std::int32_t* chosen = nullptr;      // the same where they are scored
+    std::int32_t* places = nullptr;      // [n_chosen]
+    KeyRing window = {};                 // of layer 0; rectified positions only
+    RowRange fresh = {};                 // rows of the window that have to be written
+  };
   struct Selecting;  // sequences whose rows are scored
   struct Probes {
     std::int32_t span = 0;

@@ -13,12 +13,6 @@ namespace {
 
 constexpr std::size_t kLeastBytes = 4096;
 
-template <typename T>
-T ValueOrThrow(absl::StatusOr<T> value) {
-  ThrowIfFailed(value.status());
-  return *std::move(value);
-}
-
 }  // namespace
 
 void Workspace::Grow(Slot& slot, std::size_t bytes) {

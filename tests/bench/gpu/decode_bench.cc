@@ -33,12 +33,6 @@ namespace {
 constexpr std::int32_t kPage = 64;
 constexpr std::size_t kReserve = std::size_t{6} << 30;  // activations, tables, the runtime
 
-template <typename T>
-T ValueOrThrow(absl::StatusOr<T> value) {
-  ThrowIfFailed(value.status());
-  return *std::move(value);
-}
-
 struct Options {
   bool check = false;
   std::int32_t rank = 0;        // 0: what a calibration makes by default

@@ -18,12 +18,6 @@ namespace {
 constexpr int kGroups = 9;
 constexpr double kGroupMicroseconds = 2000;  // long against the events' grain
 
-template <typename T>
-T ValueOrThrow(absl::StatusOr<T> value) {
-  ThrowIfFailed(value.status());
-  return *std::move(value);
-}
-
 }  // namespace
 
 GpuBench::GpuBench(bool check)
