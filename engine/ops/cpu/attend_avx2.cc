@@ -20,7 +20,7 @@ struct RowCodes {
   const int32_t* values;      // [padded_dim / 4][padded_rows / 4][4]
   float key_scales[kManyRows];
   float value_scales[kManyRows];
-  float negligible;  // as GroupChoice's
+  bool finite;
 };
 
 template <class Element>
@@ -42,9 +42,13 @@ void PackRows(const AttendTile& t, RowCodes& rows) {
     for (int r = 0; r < 4; ++r) heads[r] = head_of(t.values, j + r);
     ValueCodes(heads, t.head_dim, rows.padded_rows, rows.value_scales + j, values + j);
   }
-  rows.negligible = t.negligible;
+  rows.finite = true;
   for (int j = 0; j < rows.padded_rows; ++j) {
-    if (!(rows.value_scales[j] < __builtin_inff())) rows.negligible = __builtin_inff();
+    if (!(rows.key_scales[j] < __builtin_inff())) {  // its values show it, whatever it weighs
+      rows.key_scales[j] = 0;
+      rows.value_scales[j] = __builtin_inff();
+    }
+    rows.finite = rows.finite && rows.value_scales[j] < __builtin_inff();
   }
 }
 
@@ -54,7 +58,7 @@ void ScoreRows(
     const AttendTile& t, const RowCodes& rows, int block, float* scores, BlockChoice& choice) {
   const QueryBlock queries(t.queries, t.head_dim, block);
   choice.n_groups = rows.padded_rows / kRowGroup;
-  choice.negligible = rows.negligible;
+  choice.all = !rows.finite;
   for (int v = 0; v < kBlockVectors; ++v) {
     const ptrdiff_t in_block = v * ptrdiff_t{kVectorLanes};
     choice.scale[v] = _mm256_loadu_ps(queries.scales + in_block);
@@ -82,7 +86,7 @@ void RunBlock(const AttendTile& t, const AttendState& s, const RowCodes& rows, i
   BlockChoice choice;
   ScoreRows(t, rows, block, scores, choice);
   const ptrdiff_t first_lane = static_cast<ptrdiff_t>(block) * kBlockLanes;
-  const RowGroups groups = choice.Choose(s.max + first_lane, s.sum + first_lane);
+  const RowGroups groups = choice.Choose(s, block * kBlockLanes);
   if (groups.n == 0) return;
   __m256 correction[kBlockVectors];
   __m256 scale[kBlockVectors];
@@ -97,6 +101,8 @@ void RunBlock(const AttendTile& t, const AttendState& s, const RowCodes& rows, i
                                              groups,
                                              s.max + lane,
                                              s.sum + lane);
+    float* const left_out = s.left_out + lane;
+    _mm256_storeu_ps(left_out, _mm256_mul_ps(_mm256_loadu_ps(left_out), factors.correction));
     correction[v] = factors.correction;
     scale[v] = factors.scale;
   }

@@ -36,10 +36,13 @@ constexpr int kKeyBias = 128;  // one operand of the products is unsigned
 
 // `columns` [head_dim][16] become what QueryVector says.
 inline void PackColumns(float* columns, int head_dim) {
-  __m512 top = _mm512_setzero_ps();
+  __m512i top_bits = _mm512_setzero_si512();  // as integers, what is no number is above infinity
   for (int c = 0; c < head_dim; ++c) {
-    top = _mm512_max_ps(top, _mm512_abs_ps(_mm512_loadu_ps(columns + c * kVectorLanes)));
+    const __m512 size = _mm512_abs_ps(_mm512_loadu_ps(columns + c * kVectorLanes));
+    top_bits = _mm512_max_epi32(top_bits, _mm512_castps_si512(size));
   }
+  const __m512 top = _mm512_castsi512_ps(top_bits);
+  const __mmask16 finite = _mm512_cmp_ps_mask(top, _mm512_set1_ps(__builtin_inff()), _CMP_LT_OQ);
   // A query of zeros has codes of zero under any scale.
   const __mmask16 some = _mm512_cmp_ps_mask(top, _mm512_setzero_ps(), _CMP_GT_OQ);
   const __m512 largest = _mm512_mask_mov_ps(_mm512_set1_ps(1), some, top);
@@ -57,7 +60,8 @@ inline void PackColumns(float* columns, int head_dim) {
     }
     _mm512_storeu_si512(out, codes);
   }
-  _mm512_storeu_ps(out, _mm512_div_ps(largest, _mm512_set1_ps(127)));
+  const __m512 scale = _mm512_div_ps(largest, _mm512_set1_ps(127));
+  _mm512_storeu_ps(out, _mm512_mask_mov_ps(_mm512_set1_ps(__builtin_nanf("")), finite, scale));
   _mm512_storeu_si512(out + kVectorLanes, _mm512_mullo_epi32(sum, _mm512_set1_epi32(-kKeyBias)));
 }
 

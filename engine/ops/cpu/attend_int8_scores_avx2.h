@@ -55,22 +55,22 @@ inline __m128i ToBytes(__m256 v) {
   return _mm_packs_epi16(pairs, pairs);
 }
 
-// The codes of one query for a unit: none above 127, nor four that are added above `most`.
+// The codes of one query for a unit: none above 127, nor four that are added above `most`. No
+// number, if one in it is none.
 inline float QueryCodesOf(const float* row, int head_dim, int most) {
-  __m256 top = _mm256_setzero_ps();
-  __m256 top_sum = top;
+  __m256 top_sum = _mm256_setzero_ps();
   for (int c = 0; c < head_dim; c += 8) {
     const __m256 v = Absolute(_mm256_loadu_ps(row + c));
-    top = _mm256_max_ps(top, v);
     // Dimensions 4 i + 2 p and the next of two words i are added: pairs p of both halves.
     const __m256 pairs = _mm256_hadd_ps(v, v);
     top_sum = _mm256_max_ps(top_sum, _mm256_add_ps(pairs, _mm256_permute2f128_ps(pairs, pairs, 1)));
   }
-  const float largest = Avx2::MaxOf(top);
+  const float largest = LargestIn(row, head_dim);
   const float largest_sum = Avx2::MaxOf(top_sum);
   // Each of the four may be rounded up by a half.
   const float by_one = 127 / largest;
   const float by_sum = static_cast<float>(most - 2) / largest_sum;
+  if (!(largest < __builtin_inff())) return __builtin_nanf("");
   if (!(largest > 0)) return 1;  // zeros have codes of zero under any scale
   return by_sum < by_one ? by_sum : by_one;
 }
@@ -95,8 +95,8 @@ void PackInt8Queries(const float* rows, float* queries, int head_dim, int padded
     }
     alignas(32) int32_t sums[8];
     StoreWords(sums, sum);
-    int32_t start = 0;
-    for (const int32_t s : sums) start -= s * kKeyBias<Element>;
+    uint32_t start = 0;  // may wrap around
+    for (const int32_t s : sums) start -= static_cast<uint32_t>(s) * kKeyBias<Element>;
     const float scale = 1 / to_code;
     float* const scale_at = at + static_cast<ptrdiff_t>(block.n_words) * kBlockLanes;
     *scale_at = scale;

@@ -9,16 +9,11 @@
 namespace keyhole {
 namespace {
 
-// Negligible is what weighs less than a 2^13th of all, and less than half of an average row:
-// however many there are, rows of one weight all matter.
-float NegligibleBits(const AttendPlan& plan, const AttendItem& item) {
-  std::int64_t n_rows = 0;
-  for (std::int32_t s = item.span_begin; s < item.span_end; ++s) n_rows += plan.spans[s].count;
-  return std::max(13.0F, std::log2(2 * static_cast<float>(n_rows)));
-}
-
-AttendState StateAt(float* memory, std::int32_t padded_lanes) {
-  return {memory, memory + padded_lanes, memory + 2 * static_cast<std::ptrdiff_t>(padded_lanes)};
+AttendState StateAt(float* memory, std::int32_t padded_lanes, float* left_out) {
+  return {memory,
+          memory + padded_lanes,
+          memory + 2 * static_cast<std::ptrdiff_t>(padded_lanes),
+          left_out};
 }
 
 float* OutputOf(const AttendParams& params, const AttendItem& item, std::int32_t lane) {
@@ -48,8 +43,9 @@ void AttendScratch::Reserve(const AttendPlan& plan) {
                                std::max<std::size_t>(kAttendMostRows, dim) * lanes,
                                lanes,
                                lanes,
+                               lanes,
                                static_cast<std::size_t>(PartialFloats(lanes, dim))};
-  float** const targets[] = {&queries, &rows, &scores, &correction, &bias, &state};
+  float** const targets[] = {&queries, &rows, &scores, &correction, &bias, &left_out, &state};
   std::size_t total = kLanePad;
   for (const std::size_t size : sizes) total += size;
   if (memory_.size() < total) memory_.resize(total);
@@ -77,11 +73,13 @@ void RunAttendItem(const AttendWork& work,
                    const AttendItem* next,
                    AttendScratch& scratch) {
   const AttendParams& params = work.sequences[item.sequence];
-  AttendRun run{work, params, item, scratch, {}, NegligibleBits(work.plan, item)};
+  AttendRun run{work, params, item, scratch, {}};
   const std::int32_t lanes = run.padded_lanes();
-  run.state = StateAt(item.partial < 0 ? scratch.state : work.partials + item.partial, lanes);
+  run.state = StateAt(
+      item.partial < 0 ? scratch.state : work.partials + item.partial, lanes, scratch.left_out);
   std::fill_n(run.state.max, lanes, -std::numeric_limits<float>::infinity());
   std::fill_n(run.state.sum, lanes, 0.0F);
+  std::fill_n(run.state.left_out, lanes, 0.0F);
   std::fill_n(run.state.acc, static_cast<std::ptrdiff_t>(lanes) * run.padded_dim(), 0.0F);
   if (params.q_len == 1) {
     const bool one_query = next != nullptr && work.sequences[next->sequence].q_len == 1;
@@ -113,7 +111,10 @@ void MergeAttendItems(const AttendParams& params,
     for (const AttendItem& item : items) top = std::max(top, partials[item.partial + lane]);
     float* out = OutputOf(params, first, lane);
     std::fill_n(out, layout.head_dim, 0.0F);
-    if (std::isinf(top)) continue;  // sees no row
+    const bool sees_some = std::any_of(items.begin(), items.end(), [&](const AttendItem& item) {
+      return partials[item.partial + padded_lanes + lane] != 0;
+    });
+    if (!sees_some) continue;
     float sum = 0;
     for (const AttendItem& item : items) {
       const float* part = partials + item.partial;

@@ -22,6 +22,7 @@ class AttendScratch {
   float* scores = nullptr;      // [max(kAttendMostRows, max_head_dim) * max_lanes]
   float* correction = nullptr;  // [max_lanes]
   float* bias = nullptr;        // [max_lanes]
+  float* left_out = nullptr;    // [max_lanes]
   float* state = nullptr;       // [PartialFloats(max_lanes, max_head_dim)]
   std::vector<std::int32_t> visible;
 

@@ -13,9 +13,10 @@ constexpr int32_t kAttendMostRows = 256;  // of any tile
 // The running softmax of some lanes (a lane is one query head of one query), in powers of two:
 // result = acc / sum. Starts as max = -infinity, sum = 0, acc = 0.
 struct AttendState {
-  float* max;  // [lanes]
-  float* sum;  // [lanes]
-  float* acc;  // [lanes, padded_dim]
+  float* max;                 // [lanes]
+  float* sum;                 // [lanes]
+  float* acc;                 // [lanes, padded_dim]
+  float* left_out = nullptr;  // [lanes], `many` alone: at most so much is missing in sum; from 0
 };
 
 struct AttendTile {
@@ -37,8 +38,6 @@ struct AttendTile {
   const float* queries;    // scaled; `few`: [lanes, padded_dim], else [padded_dim, padded_lanes]
   const float* bias;       // [lanes], in powers of two
   const int32_t* visible;  // [padded_lanes], rows of the tile that a lane sees; null: all
-  float negligible;        // `many` may leave out rows that weigh by more than these powers of two
-                           // less than all rows before them
   float* rows;             // scratch [kAttendMostRows, head_dim padded to 32]
   float* scores;           // scratch [kAttendMostRows, lanes padded to 16]
   float* correction;       // scratch [padded_lanes]

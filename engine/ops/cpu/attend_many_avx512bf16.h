@@ -34,7 +34,7 @@ class LaneBlock {
 
   void Run() {
     Score();
-    const RowGroups groups = choice_.Choose(s_.max + lane_, s_.sum + lane_);
+    const RowGroups groups = choice_.Choose(s_, lane_);
     if (groups.n == 0) return;
     __m512 correction[n];
     for (int v = 0; v < n; ++v) correction[v] = Weigh(groups, v);
@@ -54,7 +54,7 @@ class LaneBlock {
         {t_.queries, t_.head_dim, lane_ + (n - 1) * kVectorLanes},
     };
     choice_.n_groups = rows_.padded_rows / kRowGroup;
-    choice_.negligible = rows_.negligible;
+    choice_.all = !rows_.finite;
     for (int v = 0; v < n; ++v) {
       choice_.scale[v] = _mm512_loadu_ps(queries[v].scales);
       choice_.bias[v] = _mm512_loadu_ps(t_.bias + lane_ + v * kVectorLanes);
@@ -100,6 +100,8 @@ class LaneBlock {
       }
     }
     shift.AddTo(s_.sum + lane, sum);
+    float* const left_out = s_.left_out + lane;
+    _mm512_storeu_ps(left_out, _mm512_mul_ps(_mm512_loadu_ps(left_out), shift.correction));
     return shift.correction;
   }
 

@@ -21,7 +21,7 @@ struct PackedRows {
   const unsigned char* keys;  // [padded_rows][key_bytes], codes
   const float* values;        // [padded_rows / 2][padded_dim], pairs of two rows' values
   float key_scales[kManyRows];
-  float negligible;  // as GroupChoice's
+  bool finite;
 };
 
 template <class Element>
@@ -32,12 +32,16 @@ void PackRows(const AttendTile& t, PackedRows& rows) {
   float* values = t.rows + static_cast<ptrdiff_t>(rows.padded_rows) * rows.key_bytes / 4;
   rows.keys = keys;
   rows.values = values;
+  rows.finite = true;
   // Rows that are not there are the last one, with weights of zero.
   const auto head_of = [&t](const unsigned char* const* from, int j) {
     return reinterpret_cast<const Element*>(from[j < t.n_rows ? j : t.n_rows - 1] + t.head_offset);
   };
   for (int j = 0; j < rows.padded_rows; ++j, keys += rows.key_bytes) {
-    rows.key_scales[j] = KeyCodes(head_of(t.keys, j), t.head_dim, keys);
+    const float scale = KeyCodes(head_of(t.keys, j), t.head_dim, keys);
+    const bool finite = scale < __builtin_inff();
+    rows.key_scales[j] = finite ? scale : __builtin_nanf("");
+    rows.finite = rows.finite && finite;
   }
   const __m512i exponent = _mm512_set1_epi16(0x7f80);
   __mmask32 no_number = 0;
@@ -54,7 +58,7 @@ void PackRows(const AttendTile& t, PackedRows& rows) {
       _mm512_storeu_si512(values + c, pairs);
     }
   }
-  rows.negligible = no_number == 0 ? t.negligible : __builtin_inff();
+  rows.finite = rows.finite && no_number == 0;
 }
 
 }  // namespace

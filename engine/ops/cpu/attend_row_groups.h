@@ -1,5 +1,7 @@
 // Rows of a tile that a block of lanes attends to: kernels for many queries leave out groups whose
-// rows weigh next to nothing, as most do that are not near. Part of files for one instruction set.
+// rows weigh next to nothing, as most do that are not near. What they leave out in all is bounded:
+// however many rows there are, the sum of those that weigh little one by one may be much. Part of
+// files for one instruction set.
 #pragma once
 
 #include <stddef.h>
@@ -14,6 +16,9 @@ namespace {
 constexpr int kManyRows = 128;  // of an AttendTile
 constexpr int kRowGroup = 8;
 constexpr int kMostGroups = kManyRows / kRowGroup;
+
+// Of the weights of all rows of a lane at most this share is left out.
+constexpr float kLeftOut = 1.0F / 256;
 
 // Groups of a tile's rows, ascending.
 struct RowGroups {
@@ -34,7 +39,7 @@ struct GroupChoice {
   V tops[kVectors][kMostGroups];  // the largest score of each group's rows
   V scale[kVectors];              // of the scores
   V bias[kVectors];
-  float negligible;  // AttendTile's; infinite where some value is no number: any weight shows it
+  bool all;  // where some key or value is no number: any weight shows it
 
   // Scores [rows][row_step] of the lanes from `lane` on become minus infinity where a lane does not
   // see a row, and in rows that are not there; `tops` follow.
@@ -56,29 +61,46 @@ struct GroupChoice {
     }
   }
 
-  // Below this a score's row does not matter to a lane. The logarithm is up to 0.09 too small: the
-  // exponent and the fraction of a float side by side.
-  static inline V LeastScore(float negligible, const float* running_max, const float* running_sum) {
-    const I bits = M::LoadInt(reinterpret_cast<const int32_t*>(running_sum)) - 0x3f800000;
-    const V log = __builtin_convertvector(bits, V) * M::Set(1.0F / (1 << 23));
-    return M::Load(running_max) + (log - M::Set(negligible));
+  // At least 2^x, and up to 7% more: the exponent and the fraction of a float side by side. Not
+  // below 2^-126, and 2^100 where x is no number.
+  static inline V PowerAbove(V x) {
+    const V high = M::Set(100);
+    const V low = M::Set(-126);
+    x = x < high ? x : high;
+    x = x > low ? x : low;
+    const V bits = (x + M::Set(127)) * M::Set(1 << 23);
+    return reinterpret_cast<V>(__builtin_convertvector(bits, I));
   }
 
-  // Those of which some row matters to some lane. What is no number matters.
-  RowGroups Choose(const float* running_max, const float* running_sum) const {
-    V least[kVectors];
+  // Those of which some row matters to some lane, of the lanes from `lane` on. What is no number
+  // matters.
+  RowGroups Choose(const AttendState& s, int lane) const {
+    constexpr float kLog2Group = 3;
+    static_assert(kRowGroup == 8);
+    V may_go[kVectors];  // besides what has gone
     for (int v = 0; v < kVectors; ++v) {
-      const int lane = v * Isa::kWidth;
-      least[v] = LeastScore(negligible, running_max + lane, running_sum + lane);
+      const int at = lane + v * Isa::kWidth;
+      may_go[v] = M::Load(s.sum + at) * M::Set(kLeftOut) - M::Load(s.left_out + at);
     }
     RowGroups groups;
     for (int g = 0; g < n_groups; ++g) {
-      I negligible_to = Isa::MulAdd(tops[0][g], scale[0], bias[0]) < least[0];
-      for (int v = 1; v < kVectors; ++v) {
-        negligible_to &= Isa::MulAdd(tops[v][g], scale[v], bias[v]) < least[v];
+      V most[kVectors];  // that the group weighs
+      I negligible = I{} == I{};
+      for (int v = 0; v < kVectors; ++v) {
+        const V top = Isa::MulAdd(tops[v][g], scale[v], bias[v]);
+        const V old_max = M::Load(s.max + lane + v * Isa::kWidth);
+        most[v] = PowerAbove(top - old_max + M::Set(kLog2Group));
+        negligible &= most[v] <= may_go[v];
       }
-      groups.at[groups.n] = static_cast<uint8_t>(g);
-      groups.n += Isa::All(negligible_to) ? 0 : 1;
+      if (!all && Isa::All(negligible)) {
+        for (int v = 0; v < kVectors; ++v) may_go[v] -= most[v];
+      } else {
+        groups.at[groups.n++] = static_cast<uint8_t>(g);
+      }
+    }
+    for (int v = 0; v < kVectors; ++v) {
+      const int at = lane + v * Isa::kWidth;
+      M::Store(s.left_out + at, M::Load(s.sum + at) * M::Set(kLeftOut) - may_go[v]);
     }
     return groups;
   }

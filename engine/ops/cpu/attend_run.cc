@@ -63,7 +63,6 @@ AttendTile MakeTile(const AttendRun& run, const RowPointers& rows, const RowPoin
           .queries = run.scratch.queries,
           .bias = run.scratch.bias,
           .visible = nullptr,
-          .negligible = run.negligible,
           .rows = run.scratch.rows,
           .scores = run.scratch.scores,
           .correction = run.scratch.correction};

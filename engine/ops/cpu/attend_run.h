@@ -23,7 +23,6 @@ struct AttendRun {
   const AttendItem& item;
   AttendScratch& scratch;
   AttendState state;
-  float negligible;
 
   const KvLayout& layout() const { return params.store->layout(); }
   std::int32_t group() const { return params.n_heads / layout().n_kv_heads; }

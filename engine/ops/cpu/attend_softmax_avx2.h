@@ -115,6 +115,12 @@ inline Weights WeighRows(const LaneScores& t, const RowGroups& groups, __m256 to
   return w;
 }
 
+// Added to the weights of a group's rows before they are rounded, which of very many light rows
+// would leave nothing: so as many of them get a code as all of them weigh. Of rows that share a
+// word it sums up to 0.
+constexpr float kDither[kRowGroup] = {
+    -7.0F / 16, -1.0F / 16, 3.0F / 16, 5.0F / 16, 7.0F / 16, 1.0F / 16, -3.0F / 16, -5.0F / 16};
+
 // Weights of some groups become codes, four rows in a word, the groups side by side.
 inline void RoundWeights(const LaneScores& t, const RowGroups& groups, __m256 to_code) {
   const __m256 round = _mm256_set1_ps(kRound);
@@ -124,13 +130,15 @@ inline void RoundWeights(const LaneScores& t, const RowGroups& groups, __m256 to
   constexpr int kWords = kRowGroup / 4;
   auto* out = reinterpret_cast<int32_t*>(t.scores);
   for (int k = 0; k < kWords * groups.n; ++k, out += kBlockLanes) {
-    const int first = groups.first_row(k / kWords) + k % kWords * 4;
+    const int word = k % kWords;
+    const int first = groups.first_row(k / kWords) + word * 4;
     const float* at = t.scores + static_cast<ptrdiff_t>(first) * kBlockLanes;
     __m256i codes[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
       const __m256 weight = _mm256_loadu_ps(at + i * kBlockLanes);
-      codes[i] = _mm256_castps_si256(_mm256_fmadd_ps(weight, to_code, round));
+      const __m256 code = _mm256_fmadd_ps(weight, to_code, _mm256_set1_ps(kDither[4 * word + i]));
+      codes[i] = _mm256_castps_si256(_mm256_add_ps(code, round));
     }
     const __m256i low = _mm256_add_epi32(codes[0], _mm256_slli_epi32(codes[1], 8));
     const __m256i high =

@@ -28,9 +28,9 @@ inline __m512i Pair(__m256i low, __m256i high) {
 }
 
 // 2^x for x <= 0, relative error 1e-4: far below what rounding to bf16 does. 0 where x is far
-// below.
+// below; no number where x is none, which is what the instruction then takes, its second operand.
 inline __m512 PowerOfTwo(__m512 x) {
-  const __m512 clamped = _mm512_max_ps(x, _mm512_set1_ps(-1000));
+  const __m512 clamped = _mm512_max_ps(_mm512_set1_ps(-1000), x);
   const __m512 whole = _mm512_roundscale_ps(clamped, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 f = _mm512_sub_ps(clamped, whole);
   __m512 p = _mm512_set1_ps(kRoughExp2[0]);

@@ -114,12 +114,14 @@ struct VectorMath {
   static inline float Scalar(Int8 x) { return x.code; }
 
   static inline float First(V v) { return v[0]; }
+  // b, where one is no number.
   static inline V Max(V a, V b) { return a > b ? a : b; }
 
-  // 2^x for x <= 0, relative error 2e-7; 0 below -125, and for minus infinity.
+  // 2^x for x <= 0, relative error 2e-7; 0 below -125, and for minus infinity. Of what is no number
+  // it is none either.
   static inline V Exp2(V x) {
     constexpr float kLeast = -125;
-    const V clamped = Max(x, Set(kLeast));
+    const V clamped = Max(Set(kLeast), x);
     const V shifted = clamped + Set(kRound);
     const V f = clamped - (shifted - Set(kRound));
     // Least squares of the relative error over [-1/2, 1/2].
@@ -130,9 +132,8 @@ struct VectorMath {
     p = Isa::MulAdd(p, f, Set(2.40226466e-1F));
     p = Isa::MulAdd(p, f, Set(6.93147206e-1F));
     p = Isa::MulAdd(p, f, Set(1));
-    const I exponent = reinterpret_cast<I>(shifted) - reinterpret_cast<I>(Set(kRound));
-    const V result = reinterpret_cast<V>(reinterpret_cast<I>(p) + (exponent << 23));
-    return x < Set(kLeast) ? Set(0) : result;
+    const I exponent = reinterpret_cast<I>(shifted) - reinterpret_cast<I>(Set(kRound)) + 127;
+    return x < Set(kLeast) ? Set(0) : p * reinterpret_cast<V>(exponent << 23);
   }
 };
 
