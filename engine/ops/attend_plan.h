@@ -59,13 +59,14 @@ constexpr std::int64_t PartialFloats(std::int32_t padded_lanes, std::int32_t pad
 // neighbouring queries of a head attend to much the same rows.
 std::int32_t ItemLanes(const AttendItem& item, std::int32_t group);
 
-// Of an item of several queries, at most; or it has one query.
+// How many lanes an item of several queries has, at most, unless it has one query.
 struct TileLanes {
   std::int32_t usual = 0;
   std::int32_t deep = 0;  // where a chunk's rows are several times its queries; 0: as usual
 };
 
-// Refills `plan`, keeping its memory. The lanes of a tile change no bit of a result.
+// Refills `plan`, keeping its memory. What is cut depends on the sequence alone: on no other one,
+// nor on the number of threads.
 void PlanAttend(std::span<const AttendParams> sequences,
                 const TileLanes& tile_lanes,
                 AttendPlan& plan);

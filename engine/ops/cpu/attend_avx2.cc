@@ -15,40 +15,70 @@ namespace {
 
 // A tile's rows while they are multiplied.
 struct RowCodes {
-  int padded_rows;            // to kRowGroup
-  const unsigned char* keys;  // [padded_rows][head_dim]
-  const int32_t* values;      // [padded_dim / 4][padded_rows / 4][4]
+  explicit RowCodes(int n_rows) : rows(n_rows) {}
+
+  const TileRows rows;
+  const unsigned char* keys = nullptr;  // [rows.n][head_dim]
+  const int32_t* values = nullptr;      // [head_dim / 4][rows.with_means() / 4][4]
   float key_scales[kManyRows];
-  float value_scales[kManyRows];
-  bool finite;
+  float value_scales[kManyRows + kMostMeans];
+  bool finite = true;
 };
 
+// The mean of a group's values of one head, to `out` [head_dim].
 template <class Element>
-void PackRows(const AttendTile& t, RowCodes& rows) {
-  rows.padded_rows = (t.n_rows + kRowGroup - 1) / kRowGroup * kRowGroup;
+void MeanOfValues(const AttendTile& t, int group, float* out) {
+  using M = VectorMath<Avx2>;
+  const int first = group * kRowGroup;
+  const int n = t.n_rows - first < kRowGroup ? t.n_rows - first : kRowGroup;
+  const Element* heads[kRowGroup];
+  __m256 parts[kRowGroup];
+  for (int r = 0; r < n; ++r) {
+    heads[r] = reinterpret_cast<const Element*>(t.values[first + r] + t.head_offset);
+    parts[r] = _mm256_set1_ps(ScaleOf(heads[r], t.head_dim) / static_cast<float>(n));
+  }
+  for (int c = 0; c < t.head_dim; c += 8) {
+    __m256 sum = _mm256_setzero_ps();
+    for (int r = 0; r < n; ++r) sum = _mm256_fmadd_ps(M::Load(heads[r] + c), parts[r], sum);
+    M::Store(out + c, sum);
+  }
+}
+
+template <class Element>
+void PackRows(const AttendTile& t, RowCodes& codes) {
+  const TileRows& rows = codes.rows;
   auto* keys = reinterpret_cast<unsigned char*>(t.rows);
-  rows.keys = keys;
+  codes.keys = keys;
   // Rows that are not there are the last one, with weights of zero.
   const auto head_of = [&t](const unsigned char* const* from, int j) {
     return reinterpret_cast<const Element*>(from[j < t.n_rows ? j : t.n_rows - 1] + t.head_offset);
   };
-  for (int j = 0; j < rows.padded_rows; ++j, keys += t.head_dim) {
-    rows.key_scales[j] = KeyCodes(head_of(t.keys, j), t.head_dim, keys);
+  for (int j = 0; j < rows.n; ++j, keys += t.head_dim) {
+    codes.key_scales[j] = KeyCodes(head_of(t.keys, j), t.head_dim, keys);
   }
   auto* values = reinterpret_cast<int32_t*>(keys);
-  rows.values = values;
-  for (int j = 0; j < rows.padded_rows; j += 4) {
+  codes.values = values;
+  for (int j = 0; j < rows.n; j += 4) {
     const Element* heads[4];
     for (int r = 0; r < 4; ++r) heads[r] = head_of(t.values, j + r);
-    ValueCodes(heads, t.head_dim, rows.padded_rows, rows.value_scales + j, values + j);
+    ValueCodes(heads, t.head_dim, rows.with_means(), codes.value_scales + j, values + j);
   }
-  rows.finite = true;
-  for (int j = 0; j < rows.padded_rows; ++j) {
-    if (!(rows.key_scales[j] < __builtin_inff())) {  // its values show it, whatever it weighs
-      rows.key_scales[j] = 0;
-      rows.value_scales[j] = __builtin_inff();
+  for (int g = 0; g < rows.n_means; g += 4) {
+    const float* means[4];
+    for (int i = 0; i < 4; ++i) {
+      float* mean = t.scores + static_cast<ptrdiff_t>(i) * t.head_dim;
+      MeanOfValues<Element>(t, g + i < rows.n_groups ? g + i : rows.n_groups - 1, mean);
+      means[i] = mean;
     }
-    rows.finite = rows.finite && rows.value_scales[j] < __builtin_inff();
+    const int j = rows.n + g;
+    ValueCodes(means, t.head_dim, rows.with_means(), codes.value_scales + j, values + j);
+  }
+  for (int j = 0; j < rows.n; ++j) {
+    if (!(codes.key_scales[j] < __builtin_inff())) {  // its values show it, whatever it weighs
+      codes.key_scales[j] = 0;
+      codes.value_scales[j] = __builtin_inff();
+    }
+    codes.finite = codes.finite && codes.value_scales[j] < __builtin_inff();
   }
 }
 
@@ -57,8 +87,8 @@ using BlockChoice = GroupChoice<Avx2, kBlockVectors>;
 void ScoreRows(
     const AttendTile& t, const RowCodes& rows, int block, float* scores, BlockChoice& choice) {
   const QueryBlock queries(t.queries, t.head_dim, block);
-  choice.n_groups = rows.padded_rows / kRowGroup;
-  choice.all = !rows.finite;
+  choice.n_groups = rows.rows.n_groups;
+  choice.may_leave = rows.finite && t.visible == nullptr;
   for (int v = 0; v < kBlockVectors; ++v) {
     const ptrdiff_t in_block = v * ptrdiff_t{kVectorLanes};
     choice.scale[v] = _mm256_loadu_ps(queries.scales + in_block);
@@ -86,8 +116,7 @@ void RunBlock(const AttendTile& t, const AttendState& s, const RowCodes& rows, i
   BlockChoice choice;
   ScoreRows(t, rows, block, scores, choice);
   const ptrdiff_t first_lane = static_cast<ptrdiff_t>(block) * kBlockLanes;
-  const RowGroups groups = choice.Choose(s, block * kBlockLanes);
-  if (groups.n == 0) return;
+  const RowGroups groups = choice.Choose(s, block * kBlockLanes, scores, kBlockLanes);
   __m256 correction[kBlockVectors];
   __m256 scale[kBlockVectors];
   for (int v = 0; v < kBlockVectors; ++v) {
@@ -101,14 +130,12 @@ void RunBlock(const AttendTile& t, const AttendState& s, const RowCodes& rows, i
                                              groups,
                                              s.max + lane,
                                              s.sum + lane);
-    float* const left_out = s.left_out + lane;
-    _mm256_storeu_ps(left_out, _mm256_mul_ps(_mm256_loadu_ps(left_out), factors.correction));
     correction[v] = factors.correction;
     scale[v] = factors.scale;
   }
   float* acc = s.acc + first_lane * t.padded_dim;
   for (int c = 0; c < t.head_dim; c += 4) {
-    AddValues(rows.values + static_cast<ptrdiff_t>(c) / 4 * rows.padded_rows,
+    AddValues(rows.values + static_cast<ptrdiff_t>(c) / 4 * rows.rows.with_means(),
               reinterpret_cast<const int32_t*>(scores),
               groups,
               correction,
@@ -127,7 +154,7 @@ void PrefetchRows(const AttendTile& t, int begin, int end) {
 
 template <class Element>
 void RunBytes(const AttendTile& t, const AttendState& s) {
-  RowCodes rows;
+  RowCodes rows(t.n_rows);
   PackRows<Element>(t, rows);
   const int n_blocks = t.padded_lanes / kBlockLanes;
   for (int block = 0; block < n_blocks; ++block) {

@@ -9,11 +9,8 @@
 namespace keyhole {
 namespace {
 
-AttendState StateAt(float* memory, std::int32_t padded_lanes, float* left_out) {
-  return {memory,
-          memory + padded_lanes,
-          memory + 2 * static_cast<std::ptrdiff_t>(padded_lanes),
-          left_out};
+AttendState StateAt(float* memory, std::int32_t padded_lanes) {
+  return {memory, memory + padded_lanes, memory + 2 * static_cast<std::ptrdiff_t>(padded_lanes)};
 }
 
 float* OutputOf(const AttendParams& params, const AttendItem& item, std::int32_t lane) {
@@ -38,14 +35,14 @@ void WriteOutput(const AttendRun& run) {
 void AttendScratch::Reserve(const AttendPlan& plan) {
   const std::size_t lanes = plan.max_lanes;
   const std::size_t dim = plan.max_head_dim;
-  const std::size_t sizes[] = {dim * lanes,
-                               kAttendMostRows * ((dim + 31) / 32 * 32),
-                               std::max<std::size_t>(kAttendMostRows, dim) * lanes,
-                               lanes,
-                               lanes,
-                               lanes,
-                               static_cast<std::size_t>(PartialFloats(lanes, dim))};
-  float** const targets[] = {&queries, &rows, &scores, &correction, &bias, &left_out, &state};
+  const std::size_t sizes[] = {
+      dim * lanes,
+      kAttendMostRows * ((dim + 31) / 32 * 32),
+      std::max<std::size_t>(kAttendMostRows, dim) * std::max<std::size_t>(kLeastScoreLanes, lanes),
+      lanes,
+      lanes,
+      static_cast<std::size_t>(PartialFloats(lanes, dim))};
+  float** const targets[] = {&queries, &rows, &scores, &correction, &bias, &state};
   std::size_t total = kLanePad;
   for (const std::size_t size : sizes) total += size;
   if (memory_.size() < total) memory_.resize(total);
@@ -75,11 +72,9 @@ void RunAttendItem(const AttendWork& work,
   const AttendParams& params = work.sequences[item.sequence];
   AttendRun run{work, params, item, scratch, {}};
   const std::int32_t lanes = run.padded_lanes();
-  run.state = StateAt(
-      item.partial < 0 ? scratch.state : work.partials + item.partial, lanes, scratch.left_out);
+  run.state = StateAt(item.partial < 0 ? scratch.state : work.partials + item.partial, lanes);
   std::fill_n(run.state.max, lanes, -std::numeric_limits<float>::infinity());
   std::fill_n(run.state.sum, lanes, 0.0F);
-  std::fill_n(run.state.left_out, lanes, 0.0F);
   std::fill_n(run.state.acc, static_cast<std::ptrdiff_t>(lanes) * run.padded_dim(), 0.0F);
   if (params.q_len == 1) {
     const bool one_query = next != nullptr && work.sequences[next->sequence].q_len == 1;

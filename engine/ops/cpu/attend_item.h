@@ -17,12 +17,12 @@ class AttendScratch {
   // Grows to the plan's sizes; keeps what it has.
   void Reserve(const AttendPlan& plan);
 
-  float* queries = nullptr;     // [max_head_dim * max_lanes]
-  float* rows = nullptr;        // [kAttendMostRows * max_head_dim padded to 32]
-  float* scores = nullptr;      // [max(kAttendMostRows, max_head_dim) * max_lanes]
+  float* queries = nullptr;  // [max_head_dim * max_lanes]
+  float* rows = nullptr;     // [kAttendMostRows * max_head_dim padded to 32]
+  float* scores =
+      nullptr;  // [max(kAttendMostRows, max_head_dim) * max(kLeastScoreLanes, max_lanes)]
   float* correction = nullptr;  // [max_lanes]
   float* bias = nullptr;        // [max_lanes]
-  float* left_out = nullptr;    // [max_lanes]
   float* state = nullptr;       // [PartialFloats(max_lanes, max_head_dim)]
   std::vector<std::int32_t> visible;
 

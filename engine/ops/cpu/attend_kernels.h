@@ -9,14 +9,14 @@ namespace keyhole {
 
 constexpr int32_t kAttendTileRows = 64;   // of a tile, at most, but for `many_rows`
 constexpr int32_t kAttendMostRows = 256;  // of any tile
+constexpr int32_t kLeastScoreLanes = 32;  // that `many` may have scores of at a time
 
 // The running softmax of some lanes (a lane is one query head of one query), in powers of two:
 // result = acc / sum. Starts as max = -infinity, sum = 0, acc = 0.
 struct AttendState {
-  float* max;                 // [lanes]
-  float* sum;                 // [lanes]
-  float* acc;                 // [lanes, padded_dim]
-  float* left_out = nullptr;  // [lanes], `many` alone: at most so much is missing in sum; from 0
+  float* max;  // [lanes]
+  float* sum;  // [lanes]
+  float* acc;  // [lanes, padded_dim]
 };
 
 struct AttendTile {
@@ -39,8 +39,8 @@ struct AttendTile {
   const float* bias;       // [lanes], in powers of two
   const int32_t* visible;  // [padded_lanes], rows of the tile that a lane sees; null: all
   float* rows;             // scratch [kAttendMostRows, head_dim padded to 32]
-  float* scores;           // scratch [kAttendMostRows, lanes padded to 16]
-  float* correction;       // scratch [padded_lanes]
+  float* scores;  // scratch [kAttendMostRows, lanes padded to 16, and kLeastScoreLanes at least]
+  float* correction;  // scratch [padded_lanes]
 };
 
 using AttendTileFn = void (*)(const AttendTile& tile, const AttendState& state);

@@ -22,6 +22,7 @@ namespace {
 constexpr int kBlockVectors = 2;
 constexpr int kBlockLanes = kBlockVectors * kVectorLanes;
 constexpr int kGroupPairs = kRowGroup / 2;
+static_assert(kBlockLanes <= kLeastScoreLanes && kManyRows + kMostMeans <= kAttendMostRows);
 
 // n vectors of lanes of a tile, from `lane` on.
 template <int n>
@@ -34,8 +35,7 @@ class LaneBlock {
 
   void Run() {
     Score();
-    const RowGroups groups = choice_.Choose(s_, lane_);
-    if (groups.n == 0) return;
+    const RowGroups groups = choice_.Choose(s_, lane_, t_.scores, kBlockLanes);
     __m512 correction[n];
     for (int v = 0; v < n; ++v) correction[v] = Weigh(groups, v);
     for (int c = 0; c < t_.padded_dim; c += kDims) AddValues(groups, correction, c);
@@ -53,8 +53,8 @@ class LaneBlock {
         {t_.queries, t_.head_dim, lane_},
         {t_.queries, t_.head_dim, lane_ + (n - 1) * kVectorLanes},
     };
-    choice_.n_groups = rows_.padded_rows / kRowGroup;
-    choice_.all = !rows_.finite;
+    choice_.n_groups = rows_.rows.n_groups;
+    choice_.may_leave = rows_.finite && t_.visible == nullptr;
     for (int v = 0; v < n; ++v) {
       choice_.scale[v] = _mm512_loadu_ps(queries[v].scales);
       choice_.bias[v] = _mm512_loadu_ps(t_.bias + lane_ + v * kVectorLanes);
@@ -100,8 +100,6 @@ class LaneBlock {
       }
     }
     shift.AddTo(s_.sum + lane, sum);
-    float* const left_out = s_.left_out + lane;
-    _mm512_storeu_ps(left_out, _mm512_mul_ps(_mm512_loadu_ps(left_out), shift.correction));
     return shift.correction;
   }
 
@@ -158,7 +156,7 @@ class LaneBlock {
 
 template <class Element>
 void RunMany(const AttendTile& t, const AttendState& s) {
-  PackedRows rows;
+  PackedRows rows(t.n_rows);
   PackRows<Element>(t, rows);
   for (int lane = 0; lane < t.padded_lanes; lane += kBlockLanes) {
     // Rows that are read next, some for each block.

@@ -16,36 +16,52 @@ namespace keyhole {
 namespace {
 
 struct PackedRows {
-  int padded_rows;            // to kRowGroup
-  int key_bytes;              // of a row
-  const unsigned char* keys;  // [padded_rows][key_bytes], codes
-  const float* values;        // [padded_rows / 2][padded_dim], pairs of two rows' values
+  explicit PackedRows(int n_rows) : rows(n_rows) {}
+
+  const TileRows rows;
+  int key_bytes = 0;                    // of a row
+  const unsigned char* keys = nullptr;  // [rows.n][key_bytes], codes
+  const float* values = nullptr;        // [rows.with_means() / 2][padded_dim], pairs of two rows'
   float key_scales[kManyRows];
-  bool finite;
+  bool finite = true;
 };
 
+// Sixteen dimensions of the mean of a group's values of one head, from c on.
 template <class Element>
-void PackRows(const AttendTile& t, PackedRows& rows) {
-  rows.padded_rows = (t.n_rows + kRowGroup - 1) / kRowGroup * kRowGroup;
-  rows.key_bytes = (t.head_dim + 63) / 64 * 64;
+__m512 MeanOfValues(const AttendTile& t, int group, int c) {
+  const auto mask = static_cast<__mmask16>(FirstOnes(t.head_dim - c));
+  const int first = group * kRowGroup;
+  const int n = t.n_rows - first < kRowGroup ? t.n_rows - first : kRowGroup;
+  __m512 sum = _mm512_setzero_ps();
+  for (int r = first; r < first + n; ++r) {
+    const auto* head = reinterpret_cast<const Element*>(t.values[r] + t.head_offset);
+    const __m256i row = LoadBf16(head + c, mask, ScaleOf(head, t.head_dim));
+    sum = _mm512_add_ps(sum, (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(row), 16));
+  }
+  return _mm512_mul_ps(sum, _mm512_set1_ps(1 / static_cast<float>(n)));
+}
+
+template <class Element>
+void PackRows(const AttendTile& t, PackedRows& packed) {
+  const TileRows& rows = packed.rows;
+  packed.key_bytes = (t.head_dim + 63) / 64 * 64;
   auto* keys = reinterpret_cast<unsigned char*>(t.rows);
-  float* values = t.rows + static_cast<ptrdiff_t>(rows.padded_rows) * rows.key_bytes / 4;
-  rows.keys = keys;
-  rows.values = values;
-  rows.finite = true;
+  float* values = t.rows + static_cast<ptrdiff_t>(rows.n) * packed.key_bytes / 4;
+  packed.keys = keys;
+  packed.values = values;
   // Rows that are not there are the last one, with weights of zero.
   const auto head_of = [&t](const unsigned char* const* from, int j) {
     return reinterpret_cast<const Element*>(from[j < t.n_rows ? j : t.n_rows - 1] + t.head_offset);
   };
-  for (int j = 0; j < rows.padded_rows; ++j, keys += rows.key_bytes) {
+  for (int j = 0; j < rows.n; ++j, keys += packed.key_bytes) {
     const float scale = KeyCodes(head_of(t.keys, j), t.head_dim, keys);
     const bool finite = scale < __builtin_inff();
-    rows.key_scales[j] = finite ? scale : __builtin_nanf("");
-    rows.finite = rows.finite && finite;
+    packed.key_scales[j] = finite ? scale : __builtin_nanf("");
+    packed.finite = packed.finite && finite;
   }
   const __m512i exponent = _mm512_set1_epi16(0x7f80);
   __mmask32 no_number = 0;
-  for (int j = 0; j < rows.padded_rows; j += 2, values += t.padded_dim) {
+  for (int j = 0; j < rows.n; j += 2, values += t.padded_dim) {
     const Element* low = head_of(t.values, j);
     const Element* high = head_of(t.values, j + 1);
     const float low_scale = ScaleOf(low, t.head_dim);
@@ -58,7 +74,17 @@ void PackRows(const AttendTile& t, PackedRows& rows) {
       _mm512_storeu_si512(values + c, pairs);
     }
   }
-  rows.finite = rows.finite && no_number == 0;
+  packed.finite = packed.finite && no_number == 0;
+  const __m512i interleave = Interleave();
+  for (int g = 0; g < rows.n_means; g += 2, values += t.padded_dim) {
+    const int low = g < rows.n_groups ? g : rows.n_groups - 1;
+    const int high = g + 1 < rows.n_groups ? g + 1 : rows.n_groups - 1;
+    for (int c = 0; c < t.padded_dim; c += kVectorLanes) {
+      const __m512 mean = MeanOfValues<Element>(t, low, c);
+      _mm512_storeu_si512(values + c,
+                          RoundToPairs(mean, MeanOfValues<Element>(t, high, c), interleave));
+    }
+  }
 }
 
 }  // namespace

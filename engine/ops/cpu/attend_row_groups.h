@@ -1,7 +1,6 @@
-// Rows of a tile that a block of lanes attends to: kernels for many queries leave out groups whose
-// rows weigh next to nothing, as most do that are not near. What they leave out in all is bounded:
-// however many rows there are, the sum of those that weigh little one by one may be much. Part of
-// files for one instruction set.
+// Rows of a tile that weigh little to a block of lanes, as most do that are not near: kernels for
+// many queries attend to eight of them as to one, whose value is the mean of theirs and whose
+// weight the sum. However many there are, they count. Part of files for one instruction set.
 #pragma once
 
 #include <stddef.h>
@@ -16,14 +15,30 @@ namespace {
 constexpr int kManyRows = 128;  // of an AttendTile
 constexpr int kRowGroup = 8;
 constexpr int kMostGroups = kManyRows / kRowGroup;
+constexpr int kMostMeans = (kMostGroups + kRowGroup - 1) / kRowGroup * kRowGroup;
 
-// Of the weights of all rows of a lane at most this share is left out.
-constexpr float kLeftOut = 1.0F / 256;
+// Of all that a lane has seen a light group weighs at most this share, even if all its rows weigh
+// what the heaviest does.
+constexpr float kLightShare = 1.0F / 64;
 
-// Groups of a tile's rows, ascending.
+// Rows of a tile, padded to a group, and behind them one for each group, the mean of its rows.
+struct TileRows {
+  explicit TileRows(int n_rows)
+      : n_groups((n_rows + kRowGroup - 1) / kRowGroup),
+        n(n_groups * kRowGroup),
+        n_means((n_groups + kRowGroup - 1) / kRowGroup * kRowGroup) {}
+
+  int with_means() const { return n + n_means; }
+
+  int n_groups;
+  int n;
+  int n_means;
+};
+
+// Groups of such rows, ascending.
 struct RowGroups {
   int n = 0;
-  uint8_t at[kMostGroups];
+  uint8_t at[kMostGroups + kMostMeans / kRowGroup];
 
   int first_row(int k) const { return at[k] * kRowGroup; }
 };
@@ -35,11 +50,12 @@ struct GroupChoice {
   using V = typename M::V;
   using I = typename M::I;
 
-  int n_groups;
-  V tops[kVectors][kMostGroups];  // the largest score of each group's rows
-  V scale[kVectors];              // of the scores
+  int n_groups;  // without those of means
+  // The largest score of each group's rows.
+  V tops[kVectors][kMostGroups + kMostMeans / kRowGroup];
+  V scale[kVectors];  // of the scores
   V bias[kVectors];
-  bool all;  // where some key or value is no number: any weight shows it
+  bool may_leave;  // rows of a group: all lanes see all of them, and all in them are numbers
 
   // Scores [rows][row_step] of the lanes from `lane` on become minus infinity where a lane does not
   // see a row, and in rows that are not there; `tops` follow.
@@ -61,48 +77,83 @@ struct GroupChoice {
     }
   }
 
-  // At least 2^x, and up to 7% more: the exponent and the fraction of a float side by side. Not
-  // below 2^-126, and 2^100 where x is no number.
-  static inline V PowerAbove(V x) {
-    const V high = M::Set(100);
-    const V low = M::Set(-126);
-    x = x < high ? x : high;
-    x = x > low ? x : low;
-    const V bits = (x + M::Set(127)) * M::Set(1 << 23);
-    return reinterpret_cast<V>(__builtin_convertvector(bits, I));
-  }
-
-  // Those of which some row matters to some lane, of the lanes from `lane` on. What is no number
-  // matters.
-  RowGroups Choose(const AttendState& s, int lane) const {
-    constexpr float kLog2Group = 3;
-    static_assert(kRowGroup == 8);
-    V may_go[kVectors];  // besides what has gone
-    for (int v = 0; v < kVectors; ++v) {
-      const int at = lane + v * Isa::kWidth;
-      may_go[v] = M::Load(s.sum + at) * M::Set(kLeftOut) - M::Load(s.left_out + at);
-    }
+  // Those that a block's lanes attend to, of the lanes from `lane` on; instead of light ones their
+  // means, whose scores go behind the others. What is no number is not light.
+  RowGroups Choose(const AttendState& s, int lane, float* scores, int row_step) {
     RowGroups groups;
+    uint32_t light = 0;
     for (int g = 0; g < n_groups; ++g) {
-      V most[kVectors];  // that the group weighs
-      I negligible = I{} == I{};
-      for (int v = 0; v < kVectors; ++v) {
-        const V top = Isa::MulAdd(tops[v][g], scale[v], bias[v]);
-        const V old_max = M::Load(s.max + lane + v * Isa::kWidth);
-        most[v] = PowerAbove(top - old_max + M::Set(kLog2Group));
-        negligible &= most[v] <= may_go[v];
-      }
-      if (!all && Isa::All(negligible)) {
-        for (int v = 0; v < kVectors; ++v) may_go[v] -= most[v];
+      if (may_leave && IsLight(s, lane, g)) {
+        light |= 1U << g;
       } else {
         groups.at[groups.n++] = static_cast<uint8_t>(g);
       }
     }
-    for (int v = 0; v < kVectors; ++v) {
-      const int at = lane + v * Isa::kWidth;
-      M::Store(s.left_out + at, M::Load(s.sum + at) * M::Set(kLeftOut) - may_go[v]);
+    for (int m = 0; light >> (m * kRowGroup) != 0; ++m) {
+      const uint32_t some = light >> (m * kRowGroup) & ((1U << kRowGroup) - 1);
+      if (some == 0) continue;
+      for (int v = 0; v < kVectors; ++v) {
+        const int at = v * Isa::kWidth;
+        ScoreMeans(m, some, v, M::Load(s.max + lane + at), scores + at, row_step);
+      }
+      groups.at[groups.n++] = static_cast<uint8_t>(n_groups + m);
     }
     return groups;
+  }
+
+ private:
+  bool IsLight(const AttendState& s, int lane, int g) const {
+    I light = I{} == I{};
+    for (int v = 0; v < kVectors; ++v, lane += Isa::kWidth) {
+      const V top = Isa::MulAdd(tops[v][g], scale[v], bias[v]);
+      // Not of what is no number, nor of what is far above all before.
+      const V x = top - M::Load(s.max + lane);
+      const V most = PowerOfBits((x + M::Set(kExponentOfOne)) * M::Set(kOne)) * M::Set(kRowGroup);
+      light &= (x < M::Set(0)) & (most <= M::Load(s.sum + lane) * M::Set(kLightShare));
+    }
+    return Isa::All(light);
+  }
+
+  // Scores of the means of groups 8 m to 8 m + 7: minus infinity but for `some`.
+  void ScoreMeans(int m, uint32_t some, int v, V running_max, float* scores, int row_step) {
+    const auto row = [&](int j) { return scores + static_cast<ptrdiff_t>(j) * row_step; };
+    const int group = n_groups + m;
+    const V shift = bias[v] - running_max;
+    const V per_scale = M::Set(1) / scale[v];
+    const V scale_bits = scale[v] * M::Set(kOne);
+    const V shift_bits = (shift + M::Set(kExponentOfOne)) * M::Set(kOne);
+    V& top = tops[v][group];
+    top = M::Set(-__builtin_inff());
+    for (int i = 0; i < kRowGroup; ++i) {
+      V score = M::Set(-__builtin_inff());
+      if ((some >> i & 1) != 0) {
+        const float* at = row((m * kRowGroup + i) * kRowGroup);
+        V sum = V{};
+#pragma GCC unroll 8
+        for (int j = 0; j < kRowGroup; ++j, at += row_step) {
+          sum += PowerOfBits(Isa::MulAdd(M::Load(at), scale_bits, shift_bits));
+        }
+        score = (LogOf(sum) - shift) * per_scale;
+      }
+      M::Store(row(group * kRowGroup + i), score);
+      top = M::Max(top, score);
+    }
+  }
+
+  // A float's exponent and fraction side by side are nearly its logarithm: up to 0.09 below it.
+  static constexpr float kOne = 1 << 23;
+  static constexpr float kExponentOfOne = 127;
+
+  // 2^x or up to 7% more, of (x + kExponentOfOne) * kOne; at least 2^-126.
+  static inline V PowerOfBits(V bits) {
+    const V least = M::Set(kOne);
+    return reinterpret_cast<V>(__builtin_convertvector(bits > least ? bits : least, I));
+  }
+
+  // Its inverse.
+  static inline V LogOf(V x) {
+    return __builtin_convertvector(reinterpret_cast<I>(x), V) * M::Set(1 / kOne) -
+           M::Set(kExponentOfOne);
   }
 };
 

@@ -223,7 +223,7 @@ struct HeavyRow {
 };
 
 TEST_P(AttendRowsTest, ALongTailBesideAHeavyRowCounts) {
-  for (const std::int32_t q_len : {1, 64}) {
+  for (const std::int32_t q_len : {1, 10, 64}) {
     for (const float bits : {9.0F, 11.0F, 12.5F, 13.2F, 14.0F, 16.0F}) {
       HeavyRow heavy(type(), 4097, q_len, bits);
       RunOne(device_, heavy.c.params);
