@@ -202,6 +202,8 @@ void FeedForward(Device& device,
   if (rows.n_decode == rows.x->size(0) || !HasFeedForwardChunks(device, gate_up, down)) {
     return FeedForwardInTurn(device, rows, weights, buffers, result);
   }
+  CheckOp(
+      gate_up.n_out == 2 * down.n_in, "FeedForward", "down does not take what gate and up give");
   const ChunkRows chunk = ChunkOf(rows, result, gate_up.n_in, down.n_out);
   if (rows.n_decode > 0) {
     const FirstRows first(rows, result, buffers);

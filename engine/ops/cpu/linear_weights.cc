@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -76,7 +77,7 @@ absl::StatusOr<LinearWeights> Allocate(Device& device,
   return w;
 }
 
-// Calls column(row, panel, c) for each row of the matrix, panels in parallel.
+// Calls pack(panel, first, last) for each panel, of rows [first, last) of the matrix; in parallel.
 template <class PackPanel>
 void ForEachPanel(ThreadPool& pool, const LinearWeights& w, const PackPanel& pack) {
   pool.ParallelFor(w.n_panels(), [&](std::int64_t p) {
@@ -134,11 +135,21 @@ void StoreColumn(const LinearPanels& panels, const CodeRow& row, int column, Byt
   }
 }
 
-// Symmetric codes around 128, with the scale rounded first so that the codes fit what is stored.
+// Symmetric codes around 128, with the scale rounded first so that the codes fit what is stored. A
+// weight that is no finite number makes no number of the scale.
 void QuantizeBlock(const float* values, std::uint8_t* codes, float* scale) {
   constexpr float kLargestHalf = 65504;
   float largest = 0;
-  for (int i = 0; i < kBlock; ++i) largest = std::max(largest, std::fabs(values[i]));
+  bool finite = true;
+  for (int i = 0; i < kBlock; ++i) {
+    largest = std::max(largest, std::fabs(values[i]));
+    finite = finite && std::isfinite(values[i]);
+  }
+  if (!finite) {
+    *scale = std::numeric_limits<float>::quiet_NaN();
+    std::fill_n(codes, kBlock, std::uint8_t{128});
+    return;
+  }
   *scale = HalfToFloat32(Float32ToHalf(std::min(largest / 127, kLargestHalf)));
   const float inverse = *scale == 0 ? 0 : 1 / *scale;
   for (int i = 0; i < kBlock; ++i) {

@@ -331,6 +331,17 @@ TEST_P(LayerLinearTest, FeedForwardOfARowDependsOnNothingBesideIt) {
   EXPECT_EQ(block.Run(other, x, 20, true), mixed);
 }
 
+TEST_P(LayerLinearTest, FeedForwardRefusesMatricesThatDoNotFit) {
+  const PackedLinear gate_up = PackOrDie(device_, LinearFormat::kInt8, RandomMatrix(128, 64, 1));
+  const PackedLinear down = PackOrDie(device_, LinearFormat::kInt8, RandomMatrix(64, 32, 2));
+  at::Tensor x = ToTensor(RandomValues(2 * 64, 3), {2, 64});
+  at::Tensor between = EmptyTensor({2, 128});
+  at::Tensor gated = EmptyTensor({2, 64});
+  EXPECT_THROW(
+      FeedForward(device_, {&x, 0, {}}, {&gate_up, &down}, {&between, &gated}, {nullptr, &x}),
+      std::logic_error);
+}
+
 TEST_P(LayerLinearTest, WhatIsNotFiniteShows) {
   const Block block(device_, LinearFormat::kInt8, 64, 64, 9);
   Values x = RandomValues(3 * 64, 10);

@@ -207,6 +207,19 @@ TEST_P(LinearTest, ExtremeInputsOfInt8) {
   }
 }
 
+TEST_P(LinearTest, AWeightThatIsNoNumberShowsAndHarmsNoOther) {
+  for (const LinearFormat format : kFormats) {
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      Matrix w = RandomMatrix(40, 96, 3);
+      w.values[17 * 96 + 50] = bad;
+      const std::vector<float> out =
+          Apply(device_, PackOrDie(device_, format, w, {}), RandomValues(9 * 96, 4));
+      for (std::size_t i = 0; i < out.size(); ++i) EXPECT_EQ(std::isfinite(out[i]), i % 40 != 17);
+    }
+  }
+}
+
 TEST_P(LinearTest, NoRows) {
   const PackedLinear packed = PackOrDie(device_, LinearFormat::kInt8, RandomMatrix(8, 32, 1));
   EXPECT_TRUE(Apply(device_, packed, {}).empty());
