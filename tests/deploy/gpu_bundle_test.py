@@ -17,7 +17,7 @@ PROGRAMS = re.search(r"^PROGRAMS=\((.*)\)$", SCRIPT, re.MULTILINE)[1].split()
 PASSED = 'echo "[  PASSED  ] 3 tests."'
 # A bench that prints what it was asked for; the sanitizer runs what follows its own options.
 BENCH = """printf '{"asked": "%s"}\\n' "$*" """
-SANITIZER = 'shift 4; exec "$@"'
+SANITIZER = 'while [ "${1#--}" != "$1" ]; do shift 2; done; exec "$@"'
 NO_GPU = 'echo "choosing the GPU: no \\"CUDA-capable\\" device" >&2; exit 1'
 
 

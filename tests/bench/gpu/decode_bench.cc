@@ -190,8 +190,13 @@ class DecodeBench {
       PrintProblem(fields, std::string(model.status().message()));
       return;
     }
-    FillPast(c, **model);
-    Measure(c, **model, fields);
+    try {
+      FillPast(c, **model);
+      Measure(c, **model, fields);
+    } catch (const DeviceError& error) {  // the next case may fit
+      if (IsSticky(error.status())) throw;
+      PrintProblem(fields, std::string(error.status().message()));
+    }
     model->reset();
     ThrowIfFailed(stream_.Synchronize());
   }

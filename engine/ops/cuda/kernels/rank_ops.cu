@@ -19,10 +19,11 @@ __global__ void __launch_bounds__(kThreads) JoinColumnsKernel(JoinColumnsArgs ar
 }
 
 __global__ void __launch_bounds__(kThreads) HashRowsKernel(HashRowsArgs args) {
+  __shared__ unsigned long long scratch[kThreads / kWarpLanes];
   const auto i = static_cast<std::int32_t>(blockIdx.x * kThreads + threadIdx.x);
-  if (i >= args.n) return;
-  atomicAdd(reinterpret_cast<unsigned long long*>(args.hash),
-            static_cast<unsigned long long>(RowHash(args.layer, i, args.rows[i])));
+  const unsigned long long hash = i < args.n ? RowHash(args.layer, i, args.rows[i]) : 0;
+  const unsigned long long sum = BlockReduce<kThreads>(hash, Sum(), scratch);
+  if (threadIdx.x == 0) atomicAdd(reinterpret_cast<unsigned long long*>(args.hash), sum);
 }
 
 }  // namespace
