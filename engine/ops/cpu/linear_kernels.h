@@ -33,7 +33,7 @@ struct LinearPanels {
   int zero;  // value = scale * (code - zero) + offset
 };
 
-// Rows of the input, packed by PackTile or QuantizeTile.
+// Rows of the input, as `pack` or `quantize` of LinearKernels make them.
 struct LinearInput {
   int n_rows;
   const float* x;        // f32, bf16: [n_in][n_rows]
@@ -61,8 +61,8 @@ struct PackRows {
   int64_t n_in;
   int n_rows;
   int zero;        // of the weight's codes
-  float* packed;   // PackTile: as LinearInput::x
-  int32_t* codes;  // QuantizeTile: as in LinearInput
+  float* packed;   // `pack`: as LinearInput::x
+  int32_t* codes;  // `quantize`: as in LinearInput
   int32_t* start;
   float* scales;
 };

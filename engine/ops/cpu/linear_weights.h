@@ -17,7 +17,7 @@ struct LinearWeights {
   LinearFormat format = LinearFormat::kF32;
   std::int64_t n_out = 0;
   std::int64_t n_in = 0;
-  LinearPanels panels;              // points into `data` and `bias`
+  LinearPanels panels = {};         // points into `data`
   std::shared_ptr<std::byte> data;  // [n_panels, panel_bytes]
   std::vector<float> bias;
 

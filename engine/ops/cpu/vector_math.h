@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/ops/cpu/vector_types.h"
+
 namespace keyhole {
 namespace {
 
@@ -29,38 +31,6 @@ template <class Element>
 inline constexpr bool kHasScale = false;
 template <>
 inline constexpr bool kHasScale<Int8> = true;
-
-// Vectors of float, int32_t, uint32_t, uint16_t and int8_t. One by one, since the compiler takes no
-// vector size from a template's parameter everywhere.
-template <int kWidth>
-struct VectorTypes;
-
-template <>
-struct VectorTypes<4> {
-  typedef float V __attribute__((vector_size(16)));
-  typedef int32_t I __attribute__((vector_size(16)));
-  typedef uint32_t U __attribute__((vector_size(16)));
-  typedef uint16_t H __attribute__((vector_size(8)));
-  typedef int8_t B __attribute__((vector_size(4)));
-};
-
-template <>
-struct VectorTypes<8> {
-  typedef float V __attribute__((vector_size(32)));
-  typedef int32_t I __attribute__((vector_size(32)));
-  typedef uint32_t U __attribute__((vector_size(32)));
-  typedef uint16_t H __attribute__((vector_size(16)));
-  typedef int8_t B __attribute__((vector_size(8)));
-};
-
-template <>
-struct VectorTypes<16> {
-  typedef float V __attribute__((vector_size(64)));
-  typedef int32_t I __attribute__((vector_size(64)));
-  typedef uint32_t U __attribute__((vector_size(64)));
-  typedef uint16_t H __attribute__((vector_size(32)));
-  typedef int8_t B __attribute__((vector_size(16)));
-};
 
 template <class Isa>
 struct VectorMath {

@@ -21,7 +21,8 @@ struct TileConfig {
   }
 };
 
-// The state of one thread. A use without a configuration, as the processor would refuse it, traps.
+// The state of one thread. What the processor would refuse, a use without a configuration or a
+// product of tiles that do not fit, traps.
 class EmulatedTiles {
  public:
   void Configure(const TileConfig& config) {
@@ -51,6 +52,10 @@ class EmulatedTiles {
   }
   void MultiplyBf16(int sum, int a, int b) {
     Check();
+    const bool fit = config_.rows[sum] == config_.rows[a] &&
+                     config_.row_bytes[sum] == config_.row_bytes[b] &&
+                     config_.row_bytes[a] == 4 * config_.rows[b];
+    if (!fit) __builtin_trap();
     for (int i = 0; i < config_.rows[sum]; ++i) {
       for (int j = 0; j < config_.row_bytes[sum] / 4; ++j) {
         float total = Float(data_[sum] + 64 * i + 4 * j);
