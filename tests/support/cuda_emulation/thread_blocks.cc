@@ -162,9 +162,8 @@ void FiberMain() {
 
 // As if FiberMain were about to be called, from nowhere, and six registers lay on the stack.
 void Prepare(Fiber& fiber, char* stack) {
-  constexpr std::uintptr_t kAlignment = 16;
-  auto* end = reinterpret_cast<void**>(reinterpret_cast<std::uintptr_t>(stack + kStackBytes) /
-                                       kAlignment * kAlignment);
+  static_assert(kStackBytes % alignof(std::max_align_t) == 0, "as new aligns the first stack");
+  auto* end = reinterpret_cast<void**>(stack + kStackBytes);
   *--end = nullptr;
   *--end = reinterpret_cast<void*>(FiberMain);
   for (int i = 0; i < 6; ++i) *--end = nullptr;
