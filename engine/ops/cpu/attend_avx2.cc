@@ -49,18 +49,14 @@ void PackRows(const AttendTile& t, RowCodes& codes) {
   const TileRows& rows = codes.rows;
   auto* keys = reinterpret_cast<unsigned char*>(t.rows);
   codes.keys = keys;
-  // Rows that are not there are the last one, with weights of zero.
-  const auto head_of = [&t](const unsigned char* const* from, int j) {
-    return reinterpret_cast<const Element*>(from[j < t.n_rows ? j : t.n_rows - 1] + t.head_offset);
-  };
   for (int j = 0; j < rows.n; ++j, keys += t.head_dim) {
-    codes.key_scales[j] = KeyCodes(head_of(t.keys, j), t.head_dim, keys);
+    codes.key_scales[j] = KeyCodes(HeadOf<Element>(t, t.keys, j), t.head_dim, keys);
   }
   auto* values = reinterpret_cast<int32_t*>(keys);
   codes.values = values;
   for (int j = 0; j < rows.n; j += 4) {
     const Element* heads[4];
-    for (int r = 0; r < 4; ++r) heads[r] = head_of(t.values, j + r);
+    for (int r = 0; r < 4; ++r) heads[r] = HeadOf<Element>(t, t.values, j + r);
     ValueCodes(heads, t.head_dim, rows.with_means(), codes.value_scales + j, values + j);
   }
   for (int g = 0; g < rows.n_means; g += 4) {

@@ -49,12 +49,8 @@ void PackRows(const AttendTile& t, PackedRows& packed) {
   float* values = t.rows + static_cast<ptrdiff_t>(rows.n) * packed.key_bytes / 4;
   packed.keys = keys;
   packed.values = values;
-  // Rows that are not there are the last one, with weights of zero.
-  const auto head_of = [&t](const unsigned char* const* from, int j) {
-    return reinterpret_cast<const Element*>(from[j < t.n_rows ? j : t.n_rows - 1] + t.head_offset);
-  };
   for (int j = 0; j < rows.n; ++j, keys += packed.key_bytes) {
-    const float scale = KeyCodes(head_of(t.keys, j), t.head_dim, keys);
+    const float scale = KeyCodes(HeadOf<Element>(t, t.keys, j), t.head_dim, keys);
     const bool finite = scale < __builtin_inff();
     packed.key_scales[j] = finite ? scale : __builtin_nanf("");
     packed.finite = packed.finite && finite;
@@ -62,8 +58,8 @@ void PackRows(const AttendTile& t, PackedRows& packed) {
   const __m512i exponent = _mm512_set1_epi16(0x7f80);
   __mmask32 no_number = 0;
   for (int j = 0; j < rows.n; j += 2, values += t.padded_dim) {
-    const Element* low = head_of(t.values, j);
-    const Element* high = head_of(t.values, j + 1);
+    const Element* low = HeadOf<Element>(t, t.values, j);
+    const Element* high = HeadOf<Element>(t, t.values, j + 1);
     const float low_scale = ScaleOf(low, t.head_dim);
     const float high_scale = ScaleOf(high, t.head_dim);
     for (int c = 0; c < t.padded_dim; c += kVectorLanes) {

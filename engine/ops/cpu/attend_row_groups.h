@@ -35,6 +35,13 @@ struct TileRows {
   int n_means;
 };
 
+// Row j of `from`, a tile's keys or values. Rows that are not there are the last one, with weights
+// of zero.
+template <class Element>
+const Element* HeadOf(const AttendTile& t, const unsigned char* const* from, int j) {
+  return reinterpret_cast<const Element*>(from[j < t.n_rows ? j : t.n_rows - 1] + t.head_offset);
+}
+
 // Groups of such rows, ascending.
 struct RowGroups {
   int n = 0;

@@ -81,6 +81,21 @@ class AttendRowsTest : public testing::TestWithParam<std::tuple<CpuLevel, KvType
     if (type() == KvType::kInt8) return q_len > 1 || level() >= CpuLevel::kAmx;
     return type() == KvType::kBF16;
   }
+  // Of one heavy row, the newest, and a tail whose rows weigh 2^-bits of it each.
+  double HeavyRowError(std::int32_t n_rows, std::int32_t q_len, float bits) {
+    CausalCase c({1, 1, 64}, type(), n_rows - q_len, q_len, 3);
+    c.parts[0].causal_from = -1;
+    std::fill(c.queries.begin(), c.queries.end(), 0.0F);
+    for (std::size_t i = 0; i < c.queries.size(); i += 64) c.queries[i] = bits * std::log(2.0F);
+    std::fill(c.kv.k.begin(), c.kv.k.end(), 0.0F);
+    std::fill(c.kv.v.begin(), c.kv.v.end(), 1.0F);
+    c.kv.k[c.kv.k.size() - 64] = 8;  // times the softmax's scale: 1
+    std::fill(c.kv.v.end() - 64, c.kv.v.end(), -1.0F);
+    c.kv.Append();
+    RunOne(device_, c.params);
+    return LargestError(c.params, c.kv);
+  }
+
   Device device_{2, level()};
 };
 
@@ -205,29 +220,10 @@ TEST_P(AttendRowsTest, ManyEqualRowsAreAllAttendedTo) {
   EXPECT_LT(LargestError(c.params, c.kv), 1e-2);
 }
 
-// One heavy row, the newest, and a tail whose rows weigh next to nothing one by one.
-struct HeavyRow {
-  HeavyRow(KvType type, std::int32_t n_rows, std::int32_t q_len, float bits)
-      : c({1, 1, 64}, type, n_rows - q_len, q_len, 3) {
-    c.parts[0].causal_from = -1;
-    std::fill(c.queries.begin(), c.queries.end(), 0.0F);
-    for (std::size_t i = 0; i < c.queries.size(); i += 64) c.queries[i] = bits * std::log(2.0F);
-    std::fill(c.kv.k.begin(), c.kv.k.end(), 0.0F);
-    std::fill(c.kv.v.begin(), c.kv.v.end(), 1.0F);
-    c.kv.k[c.kv.k.size() - 64] = 8;  // times the softmax's scale: 1
-    std::fill(c.kv.v.end() - 64, c.kv.v.end(), -1.0F);
-    c.kv.Append();
-  }
-
-  CausalCase c;
-};
-
 TEST_P(AttendRowsTest, ALongTailBesideAHeavyRowCounts) {
   for (const std::int32_t q_len : {1, 10, 64}) {
     for (const float bits : {9.0F, 11.0F, 12.5F, 13.2F, 14.0F, 16.0F}) {
-      HeavyRow heavy(type(), 4097, q_len, bits);
-      RunOne(device_, heavy.c.params);
-      EXPECT_LT(LargestError(heavy.c.params, heavy.c.kv), Rounds(q_len) ? 2e-2 : 1e-4)
+      EXPECT_LT(HeavyRowError(4097, q_len, bits), Rounds(q_len) ? 2e-2 : 1e-4)
           << q_len << ", 2^-" << bits;
     }
   }
@@ -236,9 +232,7 @@ TEST_P(AttendRowsTest, ALongTailBesideAHeavyRowCounts) {
 TEST_P(AttendRowsTest, LightRowsOfATileCount) {
   for (const std::int32_t q_len : {1, 20}) {
     for (const float bits : {4.0F, 7.0F, 8.5F, 9.2F, 10.0F, 11.0F}) {
-      HeavyRow heavy(type(), 128, q_len, bits);
-      RunOne(device_, heavy.c.params);
-      EXPECT_LT(LargestError(heavy.c.params, heavy.c.kv), Rounds(q_len) ? 3e-2 : 2e-5)
+      EXPECT_LT(HeavyRowError(128, q_len, bits), Rounds(q_len) ? 3e-2 : 2e-5)
           << q_len << ", 2^-" << bits;
     }
   }
