@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "engine/ops/cpu/attend_run.h"
+#include "engine/ops/cpu/kernels_for_level.h"
 
 namespace keyhole {
 namespace {
@@ -56,13 +57,16 @@ void AttendScratch::Reserve(const AttendPlan& plan) {
 }
 
 AttendKernelSet AttendKernelsFor(CpuLevel level) {
+  static constexpr LevelKernels<AttendKernelSet> kSets[] = {
 #if defined(__x86_64__)
-  if (level >= CpuLevel::kAmx) return AttendKernelsAmx();
-  if (level >= CpuLevel::kAvx512Bf16) return AttendKernelsAvx512Bf16();
-  if (level >= CpuLevel::kAvx512) return AttendKernelsAvx512();
-  if (level >= CpuLevel::kAvx2) return AttendKernelsAvx2();
+    {CpuLevel::kAmx, AttendKernelsAmx},
+    {CpuLevel::kAvx512Bf16, AttendKernelsAvx512Bf16},
+    {CpuLevel::kAvx512, AttendKernelsAvx512},
+    {CpuLevel::kAvx2, AttendKernelsAvx2},
 #endif
-  return AttendKernelsPortable();
+    {CpuLevel::kPortable, AttendKernelsPortable},
+  };
+  return KernelsForLevel(level, kSets);
 }
 
 void RunAttendItem(const AttendWork& work,

@@ -35,7 +35,8 @@ struct AttendTile {
   int32_t n_kv_heads;  // `one` only: of its lanes, [n_kv_heads][group]
   int32_t lanes;
   int32_t padded_lanes;    // not of `few`
-  const float* queries;    // scaled; `few`: [lanes, padded_dim], else [padded_dim, padded_lanes]
+  const float* queries;    // scaled; `few`: [lanes, padded_dim], else what pack_queries makes, and
+                           // where it is null [padded_dim, padded_lanes]
   const float* bias;       // [lanes], in powers of two
   const int32_t* visible;  // [padded_lanes], rows of the tile that a lane sees; null: all
   float* rows;             // scratch [kAttendMostRows, head_dim padded to 32]

@@ -19,9 +19,16 @@ bool HasFeedForwardChunks(const Device& device,
          gate_up.n_out % (2 * kBlock) == 0;  // whole blocks of what lies between
 }
 
-#if defined(__x86_64__)
-
 namespace {
+
+// REQUIRES: HasLinearChunks.
+LinearChunkKernels Kernels() {
+#if defined(__x86_64__)
+  return LinearChunkKernelsAmx();
+#else
+  return {};
+#endif
+}
 
 LinearPanels PanelsOf(const LinearWeights& w) {
   LinearPanels panels = w.panels;
@@ -104,7 +111,7 @@ void LinearChunkCpu(Device& device,
                     const ChunkInput& input,
                     const LinearWeights& weights,
                     std::span<const ChunkOutput> outputs) {
-  const LinearChunkKernels kernels = LinearChunkKernelsAmx();
+  const LinearChunkKernels kernels = Kernels();
   ChunkScratch scratch(device, LinearChunk::Elements(input.n, weights.n_in));
   const LinearChunk x = scratch.Take(input.n, weights.n_in);
   Pack(device, kernels, input, weights.n_in, x);
@@ -116,7 +123,7 @@ void FeedForwardChunkCpu(Device& device,
                          const LinearWeights& gate_up,
                          const LinearWeights& down,
                          const ChunkOutput& output) {
-  const LinearChunkKernels kernels = LinearChunkKernelsAmx();
+  const LinearChunkKernels kernels = Kernels();
   ChunkScratch scratch(
       device,
       LinearChunk::Elements(input.n, gate_up.n_in) + LinearChunk::Elements(input.n, down.n_in));
@@ -134,16 +141,5 @@ void FeedForwardChunkCpu(Device& device,
   const TraceSpan span(device.trace(), "down");
   Multiply(device, kernels, gated, down, {&output, 1});
 }
-
-#else
-
-void LinearChunkCpu(Device&,
-                    const ChunkInput&,
-                    const LinearWeights&,
-                    std::span<const ChunkOutput>) {}
-void FeedForwardChunkCpu(
-    Device&, const ChunkInput&, const LinearWeights&, const LinearWeights&, const ChunkOutput&) {}
-
-#endif
 
 }  // namespace keyhole

@@ -3,27 +3,21 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/ops/cpu/kernels_for_level.h"
+
 namespace keyhole {
 namespace {
 
 LinearKernels KernelsFor(CpuLevel level) {
+  static constexpr LevelKernels<LinearKernels> kSets[] = {
 #if defined(__x86_64__)
-  switch (level) {
-    case CpuLevel::kAmx:
-    case CpuLevel::kAvx512Bf16:
-    case CpuLevel::kAvx512Vnni:
-      return LinearKernelsAvx512Vnni();
-    case CpuLevel::kAvx512:
-      return LinearKernelsAvx512();
-    case CpuLevel::kAvx2:
-      return LinearKernelsAvx2();
-    case CpuLevel::kPortable:
-      break;
-  }
-#else
-  static_cast<void>(level);
+    {CpuLevel::kAvx512Vnni, LinearKernelsAvx512Vnni},
+    {CpuLevel::kAvx512, LinearKernelsAvx512},
+    {CpuLevel::kAvx2, LinearKernelsAvx2},
 #endif
-  return LinearKernelsPortable();
+    {CpuLevel::kPortable, LinearKernelsPortable},
+  };
+  return KernelsForLevel(level, kSets);
 }
 
 // The rows of x in tiles of nearly equal height, packed one after another.

@@ -62,8 +62,6 @@ struct LinearInputsImpl {
                                                                   int64_t block,
                                                                   int r) {
     constexpr float kLeast = 1e-30F;  // below, the inverse could overflow
-    constexpr float kRound =
-        12582912;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
     V x[kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) x[v] = M::Load(from + v * kWidth);

@@ -2,17 +2,20 @@
 
 #include <algorithm>
 
+#include "engine/ops/cpu/kernels_for_level.h"
+
 namespace keyhole {
 namespace {
 
 RowKernels KernelsFor(CpuLevel level) {
+  static constexpr LevelKernels<RowKernels> kSets[] = {
 #if defined(__x86_64__)
-  if (level >= CpuLevel::kAvx512) return RowKernelsAvx512();
-  if (level == CpuLevel::kAvx2) return RowKernelsAvx2();
-#else
-  static_cast<void>(level);
+    {CpuLevel::kAvx512, RowKernelsAvx512},
+    {CpuLevel::kAvx2, RowKernelsAvx2},
 #endif
-  return RowKernelsPortable();
+    {CpuLevel::kPortable, RowKernelsPortable},
+  };
+  return KernelsForLevel(level, kSets);
 }
 
 // Calls run(first, last) over parts of [0, n_rows) that hold enough values each to be worth a task.

@@ -1,25 +1,19 @@
 #include "engine/ops/cpu/selection_dispatch.h"
 
+#include "engine/ops/cpu/kernels_for_level.h"
+
 namespace keyhole {
 
 SelectionKernels SelectionKernelsFor(CpuLevel level) {
+  static constexpr LevelKernels<SelectionKernels> kSets[] = {
 #if defined(__x86_64__)
-  switch (level) {
-    case CpuLevel::kAmx:
-    case CpuLevel::kAvx512Bf16:
-    case CpuLevel::kAvx512Vnni:
-      return SelectionKernelsAvx512Vnni();
-    case CpuLevel::kAvx512:
-      return SelectionKernelsAvx512();
-    case CpuLevel::kAvx2:
-      return SelectionKernelsAvx2();
-    case CpuLevel::kPortable:
-      break;
-  }
-#else
-  static_cast<void>(level);
+    {CpuLevel::kAvx512Vnni, SelectionKernelsAvx512Vnni},
+    {CpuLevel::kAvx512, SelectionKernelsAvx512},
+    {CpuLevel::kAvx2, SelectionKernelsAvx2},
 #endif
-  return SelectionKernelsPortable();
+    {CpuLevel::kPortable, SelectionKernelsPortable},
+  };
+  return KernelsForLevel(level, kSets);
 }
 
 }  // namespace keyhole

@@ -47,7 +47,6 @@ struct DigestImpl {
   }
 
   static void Run(const DigestTask& t) {
-    constexpr float kRound = 12582912;  // 1.5 * 2^23: adding it rounds to nearest even
     for (int r = 0; r < t.rank; r += kWidth) {
       const V low = M::Max(Product(t, r), M::Set(-127));
       const V clamped = low < M::Set(127) ? low : M::Set(127);

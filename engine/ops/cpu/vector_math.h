@@ -15,7 +15,7 @@ struct Bf16 {
   uint16_t bits;
 };
 
-// 1.5 * 2^23: adding it leaves the nearest integer in the low bits.
+// 1.5 * 2^23: adding it leaves the nearest integer, ties to even, in the low bits.
 constexpr float kRound = 12582912;
 
 // Of f^3, f^2, f and 1 in 2^f, relative error 1e-4: least maximum of it over [-1/2, 1/2] that makes
