@@ -103,6 +103,30 @@ class AttendGpuTest : public GpuTest {
     return !tiles ? kFewTolerance : type == KvType::kInt8 ? 3 * kManyTolerance : kManyTolerance;
   }
 
+  // Initial rows, selected rows with a bias and a scale, no rows, and a causal window: each with
+  // queries of its own.
+  struct Parts {
+    std::vector<std::int32_t> rows;
+    std::vector<float> bias;
+    std::vector<AttendPart> parts;
+  };
+  static constexpr std::int32_t kPartsPast = 450;
+  Parts PartsOf(const Shape& shape, std::int32_t q_len) {
+    Parts made;
+    for (std::int32_t row = 40; row < 400; row += 1 + static_cast<std::int32_t>(random_() % 3)) {
+      made.rows.push_back(row);
+    }
+    made.bias = RandomFloats(random_, q_len);
+    const auto queries = [&] { return Queries(shape, q_len).data(); };
+    made.parts.push_back({.queries = queries(), .range = {0, 33}, .scale = 0.5F});
+    made.parts.push_back(
+        {.queries = queries(), .rows = made.rows, .bias = made.bias.data(), .scale = 1.25F});
+    made.parts.push_back({.queries = queries()});
+    made.parts.push_back(
+        {.queries = queries(), .range = {401, kPartsPast + q_len}, .causal_from = kPartsPast});
+    return made;
+  }
+
   std::mt19937 random_{13};
   std::deque<std::vector<float>> arrays_;
 };
@@ -127,8 +151,6 @@ TEST_F(AttendGpuTest, CausalAttentionEqualsTheFormula) {
   }
 }
 
-// Initial rows, selected rows with a bias and a scale, and a causal window: each with queries of
-// its own.
 TEST_F(AttendGpuTest, PartsShareOneSoftmax) {
   for (const Shape& shape : kShapes) {
     for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kInt8}) {
@@ -137,26 +159,40 @@ TEST_F(AttendGpuTest, PartsShareOneSoftmax) {
         SCOPED_TRACE(testing::Message()
                      << shape.group << " heads of " << shape.n_kv_heads << ", dim "
                      << shape.head_dim << ", " << q_len << " queries");
-        const std::int32_t past = 450;
-        const KvSequence kv(LayoutOf(shape, type), past + q_len, random_());
-        std::vector<std::int32_t> rows;
-        for (std::int32_t row = 40; row < 400;
-             row += 1 + static_cast<std::int32_t>(random_() % 3)) {
-          rows.push_back(row);
-        }
-        const std::vector<float> bias = RandomFloats(random_, q_len);
-        const AttendPart parts[] = {
-            {.queries = Queries(shape, q_len).data(), .range = {0, 33}, .scale = 0.5F},
-            {.queries = Queries(shape, q_len).data(),
-             .rows = rows,
-             .bias = bias.data(),
-             .scale = 1.25F},
-            {.queries = Queries(shape, q_len).data()},  // of no rows
-            {.queries = Queries(shape, q_len).data(),
-             .range = {401, past + q_len},
-             .causal_from = past}};
-        ExpectNear(ParamsOf(kv, shape, q_len, parts), kv, ToleranceOf(shape, type, q_len));
+        const KvSequence kv(LayoutOf(shape, type), kPartsPast + q_len, random_());
+        const Parts parts = PartsOf(shape, q_len);
+        ExpectNear(ParamsOf(kv, shape, q_len, parts.parts), kv, ToleranceOf(shape, type, q_len));
       }
+    }
+  }
+}
+
+// Otherwise so short sequences are split into blocks of one tile or two.
+TEST_F(AttendGpuTest, ABlockGoesThroughTilesOfAllParts) {
+  for (const Shape& shape : {kShapes[0], kShapes[2]}) {
+    for (const KvType type : {KvType::kBF16, KvType::kInt8}) {
+      SCOPED_TRACE(testing::Message() << "dim " << shape.head_dim << ", type " << int(type));
+      const std::int32_t q_len = 9;
+      const KvSequence kv(LayoutOf(shape, type), kPartsPast + q_len, random_());
+      const Parts parts = PartsOf(shape, q_len);
+      AttendParams params = ParamsOf(kv, shape, q_len, parts.parts);
+      std::vector<cuda::AttendPartParams> device_parts;
+      const cuda::AttendParams on_device = OnDevice(params, device_parts);
+      cuda::AttendRowsArgs args =
+          cuda::PlanAttendRows({.n_heads = params.n_heads, .softmax_scale = params.softmax_scale},
+                               {&on_device, 1},
+                               workspace());
+      ASSERT_EQ(args.many.n_sequences, 1);
+      std::vector<cuda::AttendSequence> sequence = FromDevice(args.many.sequences, 1);
+      sequence[0].split_rows = 1 << 20;
+      sequence[0].n_splits = 1;
+      args.many.sequences = ToDevice(sequence);
+      args.many.max_splits = 1;
+      cuda::AttendRows(0, args, stream());
+      std::vector<float> out =
+          FromDevice(on_device.out, std::size_t(q_len) * params.n_heads * shape.head_dim);
+      params.out = out.data();
+      EXPECT_LE(LargestError(params, kv), ToleranceOf(shape, type, q_len));
     }
   }
 }

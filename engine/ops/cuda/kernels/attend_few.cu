@@ -192,14 +192,14 @@ struct FewQueries {
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) top = fmaxf(top, scores[turn]);
     const float base = SafeMax(top);
-    const float correction = exp2f(max[h] - base);
+    const float correction = Exp2(max[h] - base);
     max[h] = top;
     sum[h] *= correction;
 #pragma unroll
     for (int c = 0; c < kLaneDims; ++c) values[h][c] *= correction;
 #pragma unroll
     for (int turn = 0; turn < kTurns; ++turn) {
-      scores[turn] = exp2f(scores[turn] - base);
+      scores[turn] = Exp2(scores[turn] - base);
       sum[h] += scores[turn];
     }
   }
@@ -213,8 +213,8 @@ struct FewQueries {
         const float other_max = __shfl_xor_sync(kAllLanes, max[h], mask);
         const float other_sum = __shfl_xor_sync(kAllLanes, sum[h], mask);
         const float top = fmaxf(max[h], other_max);
-        const float mine = exp2f(max[h] - SafeMax(top));
-        const float others = exp2f(other_max - SafeMax(top));
+        const float mine = Exp2(max[h] - SafeMax(top));
+        const float others = Exp2(other_max - SafeMax(top));
         max[h] = top;
         sum[h] = sum[h] * mine + other_sum * others;
 #pragma unroll
@@ -250,7 +250,7 @@ __device__ void WriteResult(const AttendArgs& args,
     float sum = 0;
     float value = 0;
     for (int w = 0; w < kWarps; ++w) {
-      const float weight = exp2f(result.states[w][h].max - SafeMax(top));
+      const float weight = Exp2(result.states[w][h].max - SafeMax(top));
       sum += result.states[w][h].sum * weight;
       value += result.values[w][h][c] * weight;
     }

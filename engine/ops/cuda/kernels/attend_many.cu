@@ -80,57 +80,69 @@ struct SharedRows {
   float scales[kTileRows];  // of int8, whose codes are exact in bf16
 };
 
-// Codes of all pieces are on their way before the first is stored.
-template <int kDim>
-__device__ void LoadCodes(const unsigned char* heads,
-                          const std::int64_t (&offsets)[kTileRows],
-                          SharedRows<kDim>& rows) {
-  constexpr int kPieces = kDim / 8;  // of a row: eight codes each
-  constexpr int kTurnRows = kThreads / kPieces;
-  constexpr int kTurns = kTileRows / kTurnRows;
-  const int first = threadIdx.x / kPieces;
-  const int dim = threadIdx.x % kPieces * 8;
-  std::uint32_t codes[kTurns][2];
-#pragma unroll
-  for (int turn = 0; turn < kTurns; ++turn) {
-    const auto* from =
-        reinterpret_cast<const std::uint32_t*>(heads + offsets[first + turn * kTurnRows] + dim);
-    codes[turn][0] = __ldg(from);
-    codes[turn][1] = __ldg(from + 1);
-  }
-  const bool has_scale = threadIdx.x < kTileRows;
-  const float scale = has_scale ? Int8Scale(heads + offsets[threadIdx.x], kDim) : 0;
-#pragma unroll
-  for (int turn = 0; turn < kTurns; ++turn) {
-    std::uint32_t pairs[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const std::uint32_t word = codes[turn][i / 2];
-      pairs[i] = PackExactBf16(Int8Code(word, i % 2 * 2), Int8Code(word, i % 2 * 2 + 1));
-    }
-    Store16(&rows.values[first + turn * kTurnRows][dim],
-            make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]));
-  }
-  if (has_scale) rows.scales[threadIdx.x] = scale;
-}
+// One KV head of a tile's rows.
+struct TileHeads {
+  const unsigned char* base;    // of row 0
+  const std::int64_t* offsets;  // [kTileRows]
+};
 
+// A tile's rows on their way to shared memory, which may be in use until Put. bf16: Put starts
+// copies, which WaitForCopies ends.
 template <int kDim, Element kType>
-__device__ void StartLoad(const Work& work,
-                          const RowPlace& place,
-                          const std::int64_t (&offsets)[kTileRows],
-                          SharedRows<kDim>& rows) {
-  const unsigned char* heads = place.base + work.kv_head * HeadBytes(kType, kDim);
-  if constexpr (kType == Element::kInt8) {
-    LoadCodes(heads, offsets, rows);
-  } else {
+struct TileLoad {
+  __device__ void Fetch(const TileHeads& /*heads*/) {}
+
+  __device__ void Put(const TileHeads& heads, SharedRows<kDim>& rows) const {
     constexpr int kPieces = kDim / 8;  // of 16 bytes
     for (int i = threadIdx.x; i < kTileRows * kPieces; i += kThreads) {
       const int row = i / kPieces;
       const int dim = i % kPieces * 8;
-      CopyAsync16(&rows.values[row][dim], heads + offsets[row] + dim * sizeof(std::uint16_t));
+      CopyAsync16(&rows.values[row][dim],
+                  heads.base + heads.offsets[row] + dim * sizeof(std::uint16_t));
     }
   }
-}
+};
+
+// Codes become bf16 on their way: registers hold them while products are made.
+template <int kDim>
+struct TileLoad<kDim, Element::kInt8> {
+  static constexpr int kPieces = kDim / 8;  // of a row: eight codes each
+  static constexpr int kTurnRows = kThreads / kPieces;
+  static constexpr int kTurns = kTileRows / kTurnRows;
+
+  std::uint32_t codes[kTurns][2];
+  float scale;  // of the thread's own row, if it has one
+
+  __device__ static int row(int turn) {
+    return static_cast<int>(threadIdx.x) / kPieces + turn * kTurnRows;
+  }
+  __device__ static int dim() { return static_cast<int>(threadIdx.x) % kPieces * 8; }
+
+  __device__ void Fetch(const TileHeads& heads) {
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const auto* from =
+          reinterpret_cast<const std::uint32_t*>(heads.base + heads.offsets[row(turn)] + dim());
+      codes[turn][0] = __ldg(from);
+      codes[turn][1] = __ldg(from + 1);
+    }
+    if (threadIdx.x < kTileRows) scale = Int8Scale(heads.base + heads.offsets[threadIdx.x], kDim);
+  }
+
+  __device__ void Put(const TileHeads& /*heads*/, SharedRows<kDim>& rows) const {
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      std::uint32_t pairs[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const std::uint32_t word = codes[turn][i / 2];
+        pairs[i] = PackExactBf16(Int8Code(word, i % 2 * 2), Int8Code(word, i % 2 * 2 + 1));
+      }
+      Store16(&rows.values[row(turn)][dim()], make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]));
+    }
+    if (threadIdx.x < kTileRows) rows.scales[threadIdx.x] = scale;
+  }
+};
 
 // A warp's sixteen query heads. With g = lane / 4 a thread holds rows g and g + 8 ("halves").
 template <int kDim, Element kType>
@@ -176,8 +188,8 @@ struct QueryTile {
 #pragma unroll
       for (int step = 0; step < kSteps; ++step) {
         const float* low = from + step * 16 + column;
-        queries[step][half] = PackBf16(low[0], low[1]);
-        queries[step][half + 2] = PackBf16(low[8], low[9]);
+        queries[step][half] = RoundToBf16(low[0], low[1]);
+        queries[step][half + 2] = RoundToBf16(low[8], low[9]);
       }
     }
   }
@@ -239,7 +251,7 @@ struct QueryTile {
       }
       top = WarpReduce<4>(top, Max{});
       const float base = SafeMax(top);
-      const float correction = exp2f(max[half] - base);
+      const float correction = Exp2(max[half] - base);
       max[half] = top;
       sum[half] *= correction;
 #pragma unroll
@@ -252,7 +264,7 @@ struct QueryTile {
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
           float& score = scores[i][2 * half + j];
-          score = exp2f(score - base);
+          score = Exp2(score - base);
           sum[half] += score;
         }
       }
@@ -269,10 +281,10 @@ struct QueryTile {
     for (int step = 0; step < kTileRows / 16; ++step) {
       const float(&low)[4] = weights[2 * step];
       const float(&high)[4] = weights[2 * step + 1];
-      const std::uint32_t a[4] = {PackBf16(low[0], low[1]),
-                                  PackBf16(low[2], low[3]),
-                                  PackBf16(high[0], high[1]),
-                                  PackBf16(high[2], high[3])};
+      const std::uint32_t a[4] = {RoundToBf16(low[0], low[1]),
+                                  RoundToBf16(low[2], low[3]),
+                                  RoundToBf16(high[0], high[1]),
+                                  RoundToBf16(high[2], high[3])};
 #pragma unroll
       for (int pair = 0; pair < kDim / 16; ++pair) {
         std::uint32_t b[4];
@@ -331,13 +343,15 @@ __global__ void __launch_bounds__(kThreads) AttendManyKernel(AttendArgs args) {
                      .q_end = q_end < sequence.q_len ? q_end : sequence.q_len,
                      .begin = split * sequence.split_rows,
                      .end = (split + 1) * sequence.split_rows};
+  const std::int64_t head = work.kv_head * HeadBytes(kType, kDim);
   QueryTile<kDim, kType> queries;
   queries.Init(work);
-  const auto start_keys = [&](const Tile& tile, const RowOffsets& rows) {
-    StartLoad<kDim, kType>(work, sequence.parts[tile.part].keys, rows.keys, keys);
+  TileLoad<kDim, kType> load;
+  const auto keys_of = [&](const Tile& of, int buffer) {
+    return TileHeads{sequence.parts[of.part].keys.base + head, offsets[buffer].keys};
   };
-  const auto start_values = [&](const Tile& tile, const RowOffsets& rows) {
-    StartLoad<kDim, kType>(work, sequence.parts[tile.part].values, rows.values, values);
+  const auto values_of = [&](const Tile& of, int buffer) {
+    return TileHeads{sequence.parts[of.part].values.base + head, offsets[buffer].values};
   };
 
   Tile tile;
@@ -345,9 +359,11 @@ __global__ void __launch_bounds__(kThreads) AttendManyKernel(AttendArgs args) {
   if (there) {
     FindRows(work, tile, offsets[0]);
     __syncthreads();
-    start_keys(tile, offsets[0]);
+    load.Fetch(keys_of(tile, 0));
+    load.Put(keys_of(tile, 0), keys);
     CommitCopies();
-    start_values(tile, offsets[0]);
+    load.Fetch(values_of(tile, 0));
+    load.Put(values_of(tile, 0), values);
     CommitCopies();
   }
   Tile next = tile;
@@ -361,16 +377,18 @@ __global__ void __launch_bounds__(kThreads) AttendManyKernel(AttendArgs args) {
     float scores[kKeyTiles][4];
     WaitForCopies<1>();
     __syncthreads();
+    if (more) load.Fetch(keys_of(next, turn));
     queries.Score(keys, scores);
     __syncthreads();
-    if (more) start_keys(next, offsets[turn]);
+    if (more) load.Put(keys_of(next, turn), keys);
     CommitCopies();
+    if (more) load.Fetch(values_of(next, turn));
     queries.Weigh(work, tile, scores);
     WaitForCopies<1>();
     __syncthreads();
     queries.AddValues(values, scores);
     __syncthreads();
-    if (more) start_values(next, offsets[turn]);
+    if (more) load.Put(values_of(next, turn), values);
     CommitCopies();
     there = more;
     tile = next;

@@ -1,6 +1,7 @@
 #include "engine/ops/cuda/kernels/attend.h"
 #include "engine/ops/cuda/kernels/attend_split.h"
 #include "engine/ops/cuda/kernels/bf16.h"
+#include "engine/ops/cuda/kernels/ptx.h"
 #include "engine/ops/cuda/kernels/reduce.h"
 
 namespace keyhole::cuda {
@@ -33,7 +34,7 @@ __device__ float WeighSplits(const SoftmaxState* states,
   float sum = 0;
   for (int split = threadIdx.x; split < n_splits; split += kThreads) {
     const SoftmaxState& state = splits.states[split];
-    splits.weights[split] = exp2f(state.max - SafeMax(top));
+    splits.weights[split] = Exp2(state.max - SafeMax(top));
     sum += state.sum * splits.weights[split];
   }
   return BlockReduce<kThreads>(sum, Sum{}, splits.sums);

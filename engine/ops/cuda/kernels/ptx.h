@@ -42,6 +42,20 @@ __device__ inline void LoadMatricesTransposed(std::uint32_t (&m)[4], const void*
                : "memory");
 }
 
+// 2^x, relative error up to 2^-22. What is below 2^-126 is zero.
+__device__ inline float Exp2(float x) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+}
+
+// PackBf16 in one instruction, but that every NaN is the same one.
+__device__ inline std::uint32_t RoundToBf16(float first, float second) {
+  std::uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
+  return pair;
+}
+
 // Writes 16 aligned bytes of any type.
 __device__ inline void Store16(void* to, uint4 value) { *static_cast<uint4*>(to) = value; }
 

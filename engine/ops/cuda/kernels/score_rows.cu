@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "engine/ops/cuda/kernels/ptx.h"
 #include "engine/ops/cuda/kernels/reduce.h"
 #include "engine/ops/cuda/kernels/score_spans.h"
 #include "engine/ops/cuda/kernels/softmax_state.h"
@@ -20,7 +21,7 @@ constexpr int kChunk = 4;  // queries whose products are made side by side
 constexpr std::int32_t kNoProduct = std::numeric_limits<std::int32_t>::min();
 
 __device__ float Power(std::int32_t difference, float scale) {
-  return exp2f(static_cast<float>(difference) * scale);
+  return Exp2(static_cast<float>(difference) * scale);
 }
 
 // The state of both sets of candidates, relative to the larger maximum.
@@ -244,7 +245,7 @@ struct Tokens {
           const ScoreState total = sequence.totals[query];
 #pragma unroll
           for (int i = 0; i < kLaneTokens; ++i) {
-            votes[i] += exp2f(static_cast<float>(products[q][i] - total.top) * scale - total.sum);
+            votes[i] += Exp2(static_cast<float>(products[q][i] - total.top) * scale - total.sum);
           }
         }
       }

@@ -5,7 +5,11 @@
 #include <cuda_runtime.h>
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
+#include <limits>
+
+#include "engine/ops/cuda/kernels/bf16.h"
 
 namespace keyhole::cuda {
 
@@ -62,6 +66,16 @@ inline void LoadMatricesTransposed(std::uint32_t (&m)[4], const void* row) {
     }
     std::memcpy(&m[i], halves, 4);
   }
+}
+
+inline float Exp2(float x) {
+  const float power = std::exp2(x);
+  return power < std::numeric_limits<float>::min() ? 0 : power;
+}
+
+inline std::uint32_t RoundToBf16(float first, float second) {
+  const auto round = [](float x) { return std::isnan(x) ? 0x7FFFU : FloatToBf16(x); };
+  return round(first) | round(second) << 16;
 }
 
 inline void Store16(void* to, uint4 value) { std::memcpy(to, &value, sizeof(value)); }
