@@ -17,7 +17,8 @@ class DeviceBuffer {
   DeviceBuffer() = default;
 
   // Aligned to 256 bytes. `bytes` may be 0. Errors: RESOURCE_EXHAUSTED where memory is short, from
-  // which a caller may recover; FAILED_PRECONDITION without CUDA.
+  // which a caller may recover; FAILED_PRECONDITION without CUDA and while the stream's work is
+  // captured: a graph would own the memory.
   static absl::StatusOr<DeviceBuffer> Allocate(const Stream& stream, std::size_t bytes);
 
   DeviceBuffer(DeviceBuffer&& other) noexcept { Swap(other); }

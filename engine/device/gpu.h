@@ -25,4 +25,8 @@ bool BuiltWithCuda();
 // Errors: FAILED_PRECONDITION where there is no such GPU, no driver or no CUDA in the build.
 absl::StatusOr<GpuInfo> OpenGpu(int ordinal);
 
+// Bytes of the calling thread's GPU that nobody has, nor the pool that keeps what buffers gave
+// back. Errors: of the device.
+absl::StatusOr<std::size_t> FreeGpuBytes();
+
 }  // namespace keyhole

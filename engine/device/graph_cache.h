@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <list>
 #include <optional>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "engine/device/device_error.h"
+#include "engine/device/gpu.h"
 #include "engine/device/graph.h"
 #include "engine/status_macros.h"
 
@@ -24,7 +26,12 @@ namespace keyhole {
 template <typename Key>
 class GraphCache {
  public:
-  explicit GraphCache(std::size_t capacity) : capacity_(capacity) {}
+  static constexpr std::size_t kAnyBytes = std::numeric_limits<std::size_t>::max();
+
+  // Keys, and device memory that their graphs may take but for the newest, which nothing else
+  // counts. Ranks capture the same only where memory does not decide.
+  explicit GraphCache(std::size_t capacity, std::size_t most_bytes = kAnyBytes)
+      : capacity_(capacity), most_bytes_(most_bytes) {}
 
   // Errors: those of `work`, also as it throws them; sticky ones of Graph.
   absl::Status Run(const Stream& stream, const Key& key, absl::FunctionRef<absl::Status()> work) {
@@ -32,7 +39,7 @@ class GraphCache {
         entries_.begin(), entries_.end(), [&](const Entry& entry) { return entry.key == key; });
     if (found == entries_.end()) {
       KEYHOLE_RETURN_IF_ERROR(work());
-      entries_.push_front({.key = key, .graph = std::nullopt});
+      entries_.push_front({.key = key});
       if (entries_.size() > capacity_) entries_.pop_back();
       return absl::OkStatus();
     }
@@ -59,19 +66,35 @@ class GraphCache {
  private:
   struct Entry {
     Key key;
-    std::optional<Graph> graph;
+    std::optional<Graph> graph = {};
+    std::size_t bytes = 0;  // of device memory
     bool capturable = true;
   };
 
   absl::Status Launch(const Stream& stream, Entry& entry, absl::FunctionRef<absl::Status()> work) {
-    if (!entry.graph.has_value()) {
-      KEYHOLE_ASSIGN_OR_RETURN(entry.graph, Graph::Capture(stream, work));
-      ++n_captures_;
+    if (entry.graph.has_value()) return entry.graph->Launch(stream);
+    const std::size_t before = FreeGpuBytes().value_or(0);
+    KEYHOLE_ASSIGN_OR_RETURN(entry.graph, Graph::Capture(stream, work));
+    ++n_captures_;
+    KEYHOLE_RETURN_IF_ERROR(entry.graph->Launch(stream));
+    entry.bytes = before - std::min(before, FreeGpuBytes().value_or(before));
+    DropGraphs();
+    return absl::OkStatus();
+  }
+
+  // Least recently used first, until the others take no more than they may.
+  void DropGraphs() {
+    std::size_t bytes = 0;
+    for (const Entry& entry : entries_) bytes += entry.bytes;
+    for (auto entry = entries_.rbegin(); bytes > most_bytes_ && &*entry != &entries_.front();
+         ++entry) {
+      bytes -= std::exchange(entry->bytes, 0);
+      entry->graph.reset();
     }
-    return entry.graph->Launch(stream);
   }
 
   std::size_t capacity_;
+  std::size_t most_bytes_;
   std::list<Entry> entries_;  // most recently used first
   std::int64_t n_captures_ = 0;
   absl::Status failure_;

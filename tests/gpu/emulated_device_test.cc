@@ -2,11 +2,13 @@
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
+#include "absl/cleanup/cleanup.h"
 #include "engine/device/cuda/cuda_status.h"
 #include "engine/device/cuda/shared_library.h"
 #include "engine/device/device_error.h"
 #include "engine/device/event.h"
 #include "engine/device/graph_cache.h"
+#include "engine/ops/cuda/linear.h"
 #include "engine/ops/cuda/row_ops.h"
 #include "tests/gpu/gpu_fixture.h"
 #include "tests/support/cuda_emulation/emulation.h"
@@ -98,6 +100,19 @@ TEST_F(EmulatedDeviceTest, OperatorsThrowTheStatusOfALaunch) {
   }
 }
 
+TEST_F(EmulatedDeviceTest, AProductOnALostDeviceSaysSo) {
+  cuda::LinearOp linear(stream());
+  auto* x = Take<std::uint16_t>(4);
+  float* out = Take<float>(1);
+  FailCall(Call::kProduct, cudaErrorIllegalAddress);
+  try {
+    linear.Run(x, 1, {.data = x, .n_out = 1, .n_in = 4}, out);
+    FAIL() << "no exception";
+  } catch (const DeviceError& caught) {
+    EXPECT_TRUE(IsSticky(caught.status())) << caught.status();
+  }
+}
+
 // Each call of the cache does the work once, whatever fails.
 TEST_F(EmulatedDeviceTest, WorkWhoseGraphFailsRunsAsItIsFromThenOn) {
   for (const Call call : {Call::kInstantiate, Call::kGraphLaunch}) {
@@ -118,6 +133,33 @@ TEST_F(EmulatedDeviceTest, WorkWhoseGraphFailsRunsAsItIsFromThenOn) {
     EXPECT_EQ(n_runs, 5) << "four times, and while it was captured";
     EXPECT_EQ(cache.failure().code(), absl::StatusCode::kResourceExhausted);
   }
+}
+
+TEST_F(EmulatedDeviceTest, GraphsTakeNoMoreMemoryThanTheyMay) {
+  cuda_emulation::SetGraphBytes(1000);
+  const absl::Cleanup none = [] { cuda_emulation::SetGraphBytes(0); };
+  GraphCache<int> cache(8, 2500);
+  int n_runs = 0;
+  const auto run = [&](int key) {
+    const absl::Status status = cache.Run(stream(), key, [&] {
+      ++n_runs;
+      return absl::OkStatus();
+    });
+    EXPECT_TRUE(status.ok()) << status;
+  };
+  for (const int key : {1, 1, 2, 2}) run(key);
+  EXPECT_EQ(n_runs, 4);
+  for (const int key : {1, 2}) run(key);
+  EXPECT_EQ(n_runs, 4) << "both are captured";
+  for (const int key : {3, 3, 2, 3}) run(key);
+  EXPECT_EQ(n_runs, 6) << "in the place of 1";
+  run(1);
+  EXPECT_EQ(n_runs, 7) << "in the place of 2";
+  for (const int key : {3, 1}) run(key);
+  EXPECT_EQ(n_runs, 7);
+  run(2);
+  EXPECT_EQ(n_runs, 8);
+  EXPECT_EQ(cache.n_captures(), 5);
 }
 
 TEST_F(EmulatedDeviceTest, AGraphThatMeetsALostDeviceIsNotTriedAgain) {

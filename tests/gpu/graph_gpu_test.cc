@@ -144,5 +144,11 @@ TEST_F(GraphGpuTest, WorkThatWaitsCannotBeCaptured) {
   EXPECT_TRUE(stream().Synchronize().ok());
 }
 
+TEST_F(GraphGpuTest, WorkThatTakesMemoryCannotBeCaptured) {
+  const auto takes = [&] { return DeviceBuffer::Allocate(stream(), 64).status(); };
+  EXPECT_EQ(Graph::Capture(stream(), takes).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(takes().ok());
+}
+
 }  // namespace
 }  // namespace keyhole

@@ -53,4 +53,12 @@ absl::StatusOr<GpuInfo> OpenGpu(int ordinal) {
   return info;
 }
 
+absl::StatusOr<std::size_t> FreeGpuBytes() {
+  std::size_t free = 0;
+  std::size_t total = 0;
+  absl::Status status = CudaStatus(cudaMemGetInfo(&free, &total), "memory of the GPU");
+  if (!status.ok()) return status;
+  return free;
+}
+
 }  // namespace keyhole

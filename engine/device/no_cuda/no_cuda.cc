@@ -22,6 +22,7 @@ absl::Status NoCuda() { return absl::FailedPreconditionError(kNoCuda); }
 
 bool BuiltWithCuda() { return false; }
 absl::StatusOr<GpuInfo> OpenGpu(int) { return NoCuda(); }
+absl::StatusOr<std::size_t> FreeGpuBytes() { return NoCuda(); }
 
 absl::StatusOr<Stream> Stream::Create() { return NoCuda(); }
 absl::Status Stream::Synchronize() const { return NoCuda(); }

@@ -13,11 +13,7 @@
 namespace keyhole::cuda {
 namespace {
 
-// Kernels of ours and of cuBLAS come to the device when they are first used, cuBLAS has a
-// workspace, and arguments, scratch and graphs grow with the steps. A small device has small
-// models.
-constexpr std::size_t kSpareBytes = std::size_t{768} << 20;
-constexpr std::size_t kSpareShare = 8;
+constexpr std::size_t kSpareShare = 8;  // a small device has small models
 
 std::size_t Less(std::size_t from, std::size_t what) { return from - std::min(from, what); }
 

@@ -11,6 +11,10 @@
 
 namespace keyhole::cuda {
 
+// What is left to others: kernels of ours and of cuBLAS come to the device when they are first
+// used, cuBLAS has a workspace, and arguments, scratch and graphs grow with the steps.
+constexpr std::size_t kSpareBytes = std::size_t{768} << 20;
+
 struct AcceleratorMemory {
   std::int32_t n_pages = 0;      // that sequences may have
   std::size_t device_bytes = 0;  // for rows; see ResidencySettings

@@ -5,6 +5,7 @@
 
 #include "engine/device/device_copy.h"
 #include "engine/device/device_error.h"
+#include "engine/model/cuda/accelerator_memory.h"
 #include "engine/ops/cuda/rank_ops.h"
 #include "engine/ops/cuda/row_ops.h"
 #include "engine/ops/cuda/sampling.h"
@@ -14,8 +15,7 @@ namespace keyhole::cuda {
 namespace {
 
 // Sequences come and go one at a time, so that a step has every number of them again and again, and
-// of one number forms differ by how many are scored and by bounds next to a power of two. No more
-// than the memory that is left for graphs can hold.
+// of one number forms differ by how many are scored and by bounds next to a power of two.
 constexpr std::int32_t kGraphsPerSequence = 4;
 constexpr std::int32_t kLeastGraphs = 16;
 constexpr std::int32_t kMostGraphs = 128;
@@ -49,7 +49,8 @@ DeviceLlama::DeviceLlama(const DeviceLlamaParts& parts)
       activations_(*parts.stream, parts.shard),
       token_ids_(*parts.stream, Workspace::Copies::kOne),
       logit_rows_(*parts.stream, Workspace::Copies::kOne),
-      graphs_(GraphCapacity(parts.n_sequences)) {
+      graphs_(GraphCapacity(parts.n_sequences),
+              parts.ranks == nullptr ? kSpareBytes / 2 : GraphCache<StepKey>::kAnyBytes) {
   if (parts_.ranks != nullptr) parts_.ranks->set_drop_captured([this] { graphs_.Clear(); });
 }
 

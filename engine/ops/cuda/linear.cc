@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "engine/device/cuda/cuda_status.h"
 #include "engine/device/cuda/shared_library.h"
 #include "engine/device/device_error.h"
 #include "engine/ops/cuda/load_cublas.h"
@@ -17,8 +18,11 @@ namespace {
 constexpr std::string_view kOp = "cuda Linear";
 constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what cuBLAS asks for on sm_90
 
-void Check(cublasStatus_t status) {
+void Check(cublasStatus_t status, CUstream_st* stream) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
+  // cuBLAS does not say whether the device is lost.
+  const absl::Status lost = CudaStatus(cudaStreamQuery(stream), kOp);
+  if (IsSticky(lost)) throw DeviceError(lost);
   std::string text = std::string(kOp) + ": cuBLAS error " + std::to_string(int{status});
   if (status == CUBLAS_STATUS_NOT_INITIALIZED) {  // also for want of the library
     const std::string problem = LoadProblem(kCublasLibrary, "cublasCreate_v2");
@@ -31,15 +35,15 @@ void Check(cublasStatus_t status) {
 
 }  // namespace
 
-LinearOp::LinearOp(const Stream& stream) {
+LinearOp::LinearOp(const Stream& stream) : stream_(stream.handle()) {
   absl::StatusOr<DeviceBuffer> workspace = DeviceBuffer::Allocate(stream, kWorkspaceBytes);
   ThrowIfFailed(workspace.status());
   workspace_ = *std::move(workspace);
   cublasHandle_t handle = nullptr;
-  Check(cublasCreate(&handle));
+  Check(cublasCreate(&handle), stream_);
   handle_.reset(handle);
-  Check(cublasSetStream(handle, stream.handle()));
-  Check(cublasSetWorkspace(handle, workspace_.data(), kWorkspaceBytes));
+  Check(cublasSetStream(handle, stream_), stream_);
+  Check(cublasSetWorkspace(handle, workspace_.data(), kWorkspaceBytes), stream_);
 }
 
 void LinearOp::Destroy::operator()(cublasContext* handle) const { cublasDestroy(handle); }
@@ -71,7 +75,8 @@ void LinearOp::Run(
                      CUDA_R_32F,
                      n_out,
                      CUBLAS_COMPUTE_32F,
-                     CUBLAS_GEMM_DEFAULT));
+                     CUBLAS_GEMM_DEFAULT),
+        stream_);
 }
 
 }  // namespace keyhole::cuda

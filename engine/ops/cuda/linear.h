@@ -45,6 +45,7 @@ class LinearOp {
     void operator()(cublasContext* handle) const;
   };
 
+  CUstream_st* stream_;
   DeviceBuffer workspace_;
   std::unique_ptr<cublasContext, Destroy> handle_;
 };

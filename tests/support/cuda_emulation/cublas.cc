@@ -55,6 +55,9 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle,
   const bool known = of_a == CUBLAS_OP_T && of_b == CUBLAS_OP_N && a_type == CUDA_R_16BF &&
                      b_type == CUDA_R_16BF && c_type == CUDA_R_32F;
   if (!known || a_stride < k || b_stride < k || c_stride < m) return CUBLAS_STATUS_INVALID_VALUE;
+  if (cuda_emulation::TakeFailure(cuda_emulation::Call::kProduct) != 0) {
+    return CUBLAS_STATUS_EXECUTION_FAILED;
+  }
   // Scalars are the host's: read now, not when a graph is launched.
   const float product = *static_cast<const float*>(alpha);
   const float before = *static_cast<const float*>(beta);

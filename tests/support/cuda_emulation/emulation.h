@@ -32,6 +32,9 @@ void RunGrid(Index grid, unsigned n_threads, const std::function<void()>& kernel
 // a cudaError_t.
 cudaError_t Queue(cudaStream_t stream, std::function<void()> work);
 
+// What a graph takes of the device's memory while it is ready to be launched.
+void SetGraphBytes(std::size_t bytes);
+
 // The stream's work does not end: events recorded from now on are never done.
 void Hang(cudaStream_t stream);
 
@@ -62,12 +65,13 @@ enum class Call {
   kMalloc,
   kHostAlloc,
   kLaunch,
+  kProduct,
   kSynchronize,
   kCopy,
   kInstantiate,
   kGraphLaunch,
 };
-constexpr int kCalls = 7;
+constexpr int kCalls = 8;
 struct Failures {
   int error = 0;
   int after = 0;

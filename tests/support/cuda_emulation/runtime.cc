@@ -27,6 +27,7 @@ struct CUgraph_st {
 };
 struct CUgraphExec_st {
   Captured work;
+  std::size_t bytes;
 };
 struct CUevent_st {
   std::chrono::steady_clock::time_point time;
@@ -44,8 +45,10 @@ struct Pool {
   std::uint64_t used = 0;
   std::uint64_t reserved = 0;  // at least what is used
   std::uint64_t threshold = 0;
+  std::uint64_t graphs = 0;
 };
 Pool pool;
+std::size_t graph_bytes = 0;
 
 thread_local cudaStream_t capturing = nullptr;  // the calling thread's
 
@@ -65,7 +68,7 @@ cudaError_t Take(void** data, std::size_t bytes) {
 
 cudaError_t TakeOfPool(void** data, std::size_t bytes) {
   const std::lock_guard lock(pool.mutex);
-  if (bytes > kTotalBytes - pool.used) return cudaErrorMemoryAllocation;
+  if (bytes > kTotalBytes - pool.graphs - pool.used) return cudaErrorMemoryAllocation;
   if (const cudaError_t error = Take(data, bytes); error != cudaSuccess) return error;
   pool.used += bytes;
   pool.reserved = std::max(pool.reserved, pool.used);
@@ -106,6 +109,8 @@ cudaError_t cuda_emulation::Queue(cudaStream_t stream, std::function<void()> wor
   return cudaSuccess;
 }
 
+void cuda_emulation::SetGraphBytes(std::size_t bytes) { graph_bytes = bytes; }
+
 void cuda_emulation::Hang(cudaStream_t stream) { stream->hangs = true; }
 
 const char* cudaGetErrorName(cudaError_t error) {
@@ -121,7 +126,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total_bytes) {
   *total_bytes = kTotalBytes;
   const std::lock_guard lock(pool.mutex);
-  *free_bytes = kTotalBytes - pool.reserved;
+  *free_bytes = kTotalBytes - pool.graphs - pool.reserved;
   return Lost();
 }
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t*, int) { return Lost(); }
@@ -150,6 +155,11 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const cudaError_t refused = Refuse(stream);
   return refused != cudaSuccess ? refused : Failure(Call::kSynchronize);
+}
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  const cudaError_t refused = Refuse(stream);
+  if (refused != cudaSuccess) return refused;
+  return Lost() == cudaSuccess && stream->hangs ? cudaErrorNotReady : Lost();
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return Lost(); }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
@@ -188,12 +198,13 @@ cudaError_t cudaFreeHost(void* data) {
   Give(data);
   return Lost();
 }
-cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t stream) {
-  if (const cudaError_t refused = Refuse(stream); refused != cudaSuccess) return refused;
+// Also while work is captured: then the memory of a real device is the graph's.
+cudaError_t cudaMallocAsync(void** data, std::size_t bytes, cudaStream_t) {
   const cudaError_t failure = Failure(Call::kMalloc);
   return failure != cudaSuccess ? failure : TakeOfPool(data, bytes);
 }
-cudaError_t cudaFreeAsync(void* data, cudaStream_t) {
+cudaError_t cudaFreeAsync(void* data, cudaStream_t stream) {
+  if (const cudaError_t refused = Refuse(stream); refused != cudaSuccess) return refused;
   GiveToPool(data);
   return Lost();
 }
@@ -204,6 +215,10 @@ cudaError_t cudaMemcpyAsync(
 }
 cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
   return Queue(stream, [=] { std::memset(to, value, bytes); });
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  *status = stream->captures ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+  return Lost();
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (const cudaError_t lost = Lost(); lost != cudaSuccess) return lost;
@@ -223,7 +238,9 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
   if (const cudaError_t failure = Failure(Call::kInstantiate); failure != cudaSuccess) {
     return failure;
   }
-  *exec = new CUgraphExec_st{graph->work};
+  *exec = new CUgraphExec_st{graph->work, graph_bytes};
+  const std::lock_guard lock(pool.mutex);
+  pool.graphs += graph_bytes;
   return cudaSuccess;
 }
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec,
@@ -242,6 +259,10 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
   return cudaSuccess;
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  {
+    const std::lock_guard lock(pool.mutex);
+    pool.graphs -= exec->bytes;
+  }
   delete exec;
   return Lost();
 }

@@ -15,6 +15,7 @@ namespace {
 TEST(NoCudaTest, EveryObjectOfTheDeviceSaysThatTheBuildHasNoCuda) {
   EXPECT_FALSE(BuiltWithCuda());
   for (const absl::Status& status : {OpenGpu(0).status(),
+                                     FreeGpuBytes().status(),
                                      Stream::Create().status(),
                                      Event::Create().status(),
                                      Event::Create(Event::Timing::kYes).status()}) {
