@@ -5,7 +5,6 @@
 // one, so that with residency `host` nearly all of them are fetched. Weights are those of one
 // layer, copied. A case that does not fit has a "problem" instead of times.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 
@@ -26,6 +25,7 @@
 #include "engine/model/cuda/device_model.h"
 #include "engine/model/kv_layout_of.h"
 #include "engine/model/weight_source.h"
+#include "engine/runtime/available_memory.h"
 
 namespace keyhole {
 namespace {
@@ -111,7 +111,7 @@ class DecodeBench {
 
   static std::size_t FreeHostBytes() {
     // Pinned memory cannot be all of it.
-    return static_cast<std::size_t>(sysconf(_SC_AVPHYS_PAGES)) * sysconf(_SC_PAGESIZE) / 10 * 8;
+    return static_cast<std::size_t>(ValueOrThrow(AvailableMemory())) / 10 * 8;
   }
   static std::size_t FreeBytes() {
     const std::size_t free = ValueOrThrow(OpenGpu(0)).free_bytes;

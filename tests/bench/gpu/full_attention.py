@@ -81,12 +81,14 @@ def main():
             result.update(context=context, batch=batch)
             rows = context * batch * LAYERS * 2 * KV_HEADS * DIM * 2
             torch.cuda.empty_cache()
-            if rows > torch.cuda.mem_get_info()[0] - RESERVE:
-                result["problem"] = "keys and values do not fit"
-            else:
+            try:
+                if rows > torch.cuda.mem_get_info()[0] - RESERVE:
+                    raise torch.OutOfMemoryError
                 times = measure(model, context, batch)
                 median = times[len(times) // 2]
                 result.update(tpot_ms=round(median, 3), tokens_s=round(1000 * batch / median, 1))
+            except torch.OutOfMemoryError:
+                result["problem"] = "keys and values do not fit"
             print(json.dumps(result), flush=True)
 
 

@@ -3,7 +3,6 @@
 // `--check` runs small sizes once, to see that it works; a further argument names the benches to
 // run.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -23,6 +22,7 @@
 #include "engine/ops/cuda/max_pool.h"
 #include "engine/ops/cuda/score_rows.h"
 #include "engine/ops/cuda/top_k.h"
+#include "engine/runtime/available_memory.h"
 #include "tests/bench/gpu/gpu_bench.h"
 
 namespace keyhole {
@@ -43,8 +43,7 @@ constexpr std::size_t kUncached = std::size_t{256} << 20;
 // bus's addresses have to be translated anew.
 constexpr std::size_t kMaxPool = std::size_t{32} << 30;
 std::size_t PoolBytes() {
-  const auto free = static_cast<std::size_t>(sysconf(_SC_AVPHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-  return std::min(kMaxPool, free / 4);
+  return std::min(kMaxPool, static_cast<std::size_t>(ValueOrThrow(AvailableMemory())) / 4);
 }
 
 std::string Times(const Microseconds& time) {
