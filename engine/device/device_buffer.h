@@ -26,6 +26,7 @@ class DeviceBuffer {
     Swap(other);
     return *this;
   }
+  // With CUDA it gives memory back. NOLINTNEXTLINE(performance-trivially-destructible)
   ~DeviceBuffer();
 
   template <typename T = std::byte>

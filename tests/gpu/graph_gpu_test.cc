@@ -57,7 +57,7 @@ TEST_F(GraphGpuTest, AnUpdateReplacesTheWork) {
 
 TEST_F(GraphGpuTest, ACaptureThatFailsLeavesStreamAndGraphAsTheyWere) {
   Graph graph = Capture(1);
-  const absl::Status no = absl::InternalError("no");
+  absl::Status no = absl::InternalError("no");
   EXPECT_EQ(graph.Update(stream(), [&] { return no; }).message(), "no");
   const auto fail = [&]() -> absl::Status { throw DeviceError(no); };
   EXPECT_EQ(Graph::Capture(stream(), fail).status().message(), "no");
@@ -93,7 +93,7 @@ TEST_F(GraphGpuTest, ACacheCapturesTheSecondRunOfAKey) {
 
 TEST_F(GraphGpuTest, WorkThatFailsIsNotKept) {
   GraphCache<int> cache(2);
-  const absl::Status no = absl::InternalError("no");
+  absl::Status no = absl::InternalError("no");
   EXPECT_EQ(cache.Run(stream(), 1, [&] { return no; }).message(), "no");
   EXPECT_TRUE(cache.Run(stream(), 1, [&] { return Add(x_, 1); }).ok());
   EXPECT_EQ(cache.Run(stream(), 1, [&] { return no; }).message(), "no");
