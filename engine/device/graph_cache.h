@@ -48,7 +48,7 @@ class GraphCache {
     if (!entry.capturable) return work();
     absl::Status status = Launch(stream, entry, work);
     if (status.ok() || IsSticky(status)) return status;
-    entry.graph.reset();
+    entry.captured.reset();
     KEYHOLE_RETURN_IF_ERROR(work());  // where it fails by itself, capturing is not to blame
     entry.capturable = false;
     failure_.Update(status);
@@ -64,32 +64,39 @@ class GraphCache {
   const absl::Status& failure() const { return failure_; }
 
  private:
+  struct Captured {
+    Graph graph;
+    std::size_t bytes = 0;  // of device memory
+  };
   struct Entry {
     Key key;
-    std::optional<Graph> graph = {};
-    std::size_t bytes = 0;  // of device memory
+    std::optional<Captured> captured = {};
     bool capturable = true;
   };
 
   absl::Status Launch(const Stream& stream, Entry& entry, absl::FunctionRef<absl::Status()> work) {
-    if (entry.graph.has_value()) return entry.graph->Launch(stream);
+    if (entry.captured.has_value()) return entry.captured->graph.Launch(stream);
     const std::size_t before = FreeGpuBytes().value_or(0);
-    KEYHOLE_ASSIGN_OR_RETURN(entry.graph, Graph::Capture(stream, work));
+    KEYHOLE_ASSIGN_OR_RETURN(Graph graph, Graph::Capture(stream, work));
     ++n_captures_;
-    KEYHOLE_RETURN_IF_ERROR(entry.graph->Launch(stream));
-    entry.bytes = before - std::min(before, FreeGpuBytes().value_or(before));
+    KEYHOLE_RETURN_IF_ERROR(graph.Launch(stream));
+    const std::size_t bytes = before - std::min(before, FreeGpuBytes().value_or(before));
+    entry.captured.emplace(Captured{std::move(graph), bytes});
     DropGraphs();
     return absl::OkStatus();
   }
 
   // Least recently used first, until the others take no more than they may.
   void DropGraphs() {
+    const auto bytes_of = [](const Entry& entry) {
+      return entry.captured.has_value() ? entry.captured->bytes : 0;
+    };
     std::size_t bytes = 0;
-    for (const Entry& entry : entries_) bytes += entry.bytes;
+    for (const Entry& entry : entries_) bytes += bytes_of(entry);
     for (auto entry = entries_.rbegin(); bytes > most_bytes_ && &*entry != &entries_.front();
          ++entry) {
-      bytes -= std::exchange(entry->bytes, 0);
-      entry->graph.reset();
+      bytes -= bytes_of(*entry);
+      entry->captured.reset();
     }
   }
 

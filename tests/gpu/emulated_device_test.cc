@@ -2,7 +2,8 @@
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
-#include "absl/cleanup/cleanup.h"
+#include <initializer_list>
+
 #include "engine/device/cuda/cuda_status.h"
 #include "engine/device/cuda/shared_library.h"
 #include "engine/device/device_error.h"
@@ -135,31 +136,55 @@ TEST_F(EmulatedDeviceTest, WorkWhoseGraphFailsRunsAsItIsFromThenOn) {
   }
 }
 
-TEST_F(EmulatedDeviceTest, GraphsTakeNoMoreMemoryThanTheyMay) {
-  cuda_emulation::SetGraphBytes(1000);
-  const absl::Cleanup none = [] { cuda_emulation::SetGraphBytes(0); };
-  GraphCache<int> cache(8, 2500);
-  int n_runs = 0;
-  const auto run = [&](int key) {
-    const absl::Status status = cache.Run(stream(), key, [&] {
-      ++n_runs;
-      return absl::OkStatus();
-    });
-    EXPECT_TRUE(status.ok()) << status;
-  };
-  for (const int key : {1, 1, 2, 2}) run(key);
-  EXPECT_EQ(n_runs, 4);
-  for (const int key : {1, 2}) run(key);
-  EXPECT_EQ(n_runs, 4) << "both are captured";
-  for (const int key : {3, 3, 2, 3}) run(key);
-  EXPECT_EQ(n_runs, 6) << "in the place of 1";
-  run(1);
-  EXPECT_EQ(n_runs, 7) << "in the place of 2";
-  for (const int key : {3, 1}) run(key);
-  EXPECT_EQ(n_runs, 7);
-  run(2);
-  EXPECT_EQ(n_runs, 8);
-  EXPECT_EQ(cache.n_captures(), 5);
+// Graphs of 1,000 bytes where two and a half may be kept.
+class GraphMemoryTest : public EmulatedDeviceTest {
+ protected:
+  void SetUp() override {
+    ASSERT_NO_FATAL_FAILURE(EmulatedDeviceTest::SetUp());
+    cuda_emulation::SetGraphBytes(1000);
+  }
+  void TearDown() override {
+    cuda_emulation::SetGraphBytes(0);
+    EmulatedDeviceTest::TearDown();
+  }
+
+  void Run(std::initializer_list<int> keys) {
+    for (const int key : keys) {
+      const absl::Status status = cache_.Run(stream(), key, [&] {
+        ++n_runs_;
+        return absl::OkStatus();
+      });
+      EXPECT_TRUE(status.ok()) << status;
+    }
+  }
+
+  GraphCache<int> cache_{8, 2500};
+  int n_runs_ = 0;
+};
+
+TEST_F(GraphMemoryTest, GraphsTakeNoMoreThanTheyMay) {
+  Run({1, 1, 2, 2});
+  EXPECT_EQ(n_runs_, 4);
+  Run({1, 2});
+  EXPECT_EQ(n_runs_, 4) << "both are captured";
+  Run({3, 3, 2, 3});
+  EXPECT_EQ(n_runs_, 6) << "in the place of 1";
+  Run({1});
+  EXPECT_EQ(n_runs_, 7) << "in the place of 2";
+  Run({3, 1});
+  EXPECT_EQ(n_runs_, 7);
+  Run({2});
+  EXPECT_EQ(n_runs_, 8);
+  EXPECT_EQ(cache_.n_captures(), 5);
+}
+
+TEST_F(GraphMemoryTest, AGraphThatIsGoneTakesNone) {
+  Run({1, 1, 2, 2});
+  FailCall(Call::kGraphLaunch, cudaErrorMemoryAllocation);
+  Run({1, 3, 3});
+  EXPECT_EQ(n_runs_, 7);
+  Run({2});
+  EXPECT_EQ(n_runs_, 7) << "there is room for 2 and 3";
 }
 
 TEST_F(EmulatedDeviceTest, AGraphThatMeetsALostDeviceIsNotTriedAgain) {
